@@ -1,1 +1,7 @@
-//! bulla
+//! Bulla: a key management service for envelope encryption that can finish a rotation.
+//!
+//! The modules are floors of a house; who may name whom is the table in `tests/it/layering.rs`.
+
+pub mod clock;
+pub mod keys;
+pub mod policy;

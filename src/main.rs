@@ -1,2 +1,2 @@
 //! bulla
-fn main(){}
+fn main() {}

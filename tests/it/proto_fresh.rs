@@ -39,7 +39,8 @@ fn generate(out_dir: &Path) {
         "grpc/health/v1/health.proto",
     ];
     let descriptors = protox::compile(files, [root()]).unwrap();
-    fs::write(out_dir.join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors)).unwrap();
+    fs::write(out_dir.join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))
+        .unwrap();
     tonic_prost_build::configure()
         .out_dir(out_dir)
         // Sorted by the bytes of the key, which is the order that the wrapped format wants; and no
