@@ -3,5 +3,15 @@
 //! Pure. Everything here is a function of its arguments: never a clock, never I/O, never a secret.
 
 mod id;
+mod key;
+mod name;
+mod schedule;
+mod state;
+mod version;
 
 pub use id::{KeyId, MalformedId, TenantId, Timestamp};
+pub use key::{Key, KeyRefusal, Succession};
+pub use name::{Alias, Description, KeyRef, KeyRing, MalformedName, Reason, RequestId, Tags};
+pub use schedule::{DestroyWait, OutOfRange, RotationPeriod};
+pub use state::{State, Step, Use};
+pub use version::{IllegalStep, Inconsistent, Version, VersionParts};
