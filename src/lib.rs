@@ -3,5 +3,6 @@
 //! The modules are floors of a house; who may name whom is the table in `tests/it/layering.rs`.
 
 pub mod clock;
+pub mod config;
 pub mod keys;
 pub mod policy;

@@ -1,0 +1,425 @@
+//! What an operator configures: plain data, parsed whole before anything is opened.
+//!
+//! One TOML file; a few environment variables override it. Paths in the file are relative to the
+//! file. Never a secret: secrets are in files that this names.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
+
+use serde::Deserialize;
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What this installation is for. Environments do not mix.
+    pub environment: Environment,
+    /// The one address that is listened on.
+    pub listen: SocketAddr,
+    /// Holds the database and the audit log.
+    pub data_directory: PathBuf,
+    /// Where rows are kept.
+    pub store: StoreKind,
+    /// The server's certificate.
+    pub tls: Tls,
+    /// How the root key is opened.
+    pub seal: Seal,
+    /// Whose certificates are believed, and for which tenant.
+    pub trust_domains: Vec<TrustDomain>,
+    /// Limits.
+    pub limits: Limits,
+    /// What to do where the system does not let keys be locked in memory.
+    pub memory_lock: MemoryLock,
+}
+
+/// What an installation is for.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Real keys of real data.
+    Production,
+    /// A rehearsal.
+    Staging,
+    /// Anything else.
+    Development,
+}
+
+/// Which store keeps the rows.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// One file, `bulla.db` in the data directory.
+    #[default]
+    Sqlite,
+    /// Nothing survives the program. In development only.
+    Memory,
+}
+
+/// The server's certificate chain and private key, in PEM files.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The chain, leaf first.
+    pub certificate_file: PathBuf,
+    /// The private key, readable by its owner only.
+    pub key_file: PathBuf,
+}
+
+/// How the root key is opened.
+#[derive(Clone, Debug)]
+pub struct Seal {
+    /// 32 bytes in base64, outside the data directory, readable by its owner only.
+    pub key_file: PathBuf,
+}
+
+/// A SPIFFE trust domain: who signs its certificates, and which tenant it belongs to.
+#[derive(Clone, Debug)]
+pub struct TrustDomain {
+    /// As in `spiffe://NAME/...`.
+    pub name: String,
+    /// The certificates of the authorities that may sign for it, in PEM.
+    pub ca_file: PathBuf,
+    /// The tenant that every principal of the domain belongs to.
+    pub tenant: String,
+}
+
+/// Limits on what callers can make the server hold.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections_max: u32,
+    /// Connections from one address.
+    pub connections_per_address_max: u32,
+    /// Calls in flight on one connection.
+    pub streams_per_connection_max: u32,
+    /// How long what is in flight may take once the server drains.
+    pub drain_seconds_max: u32,
+    /// Data-plane threads; 0 means one for each core.
+    pub data_plane_threads: u32,
+}
+
+/// What to do where the system does not let keys be locked in memory.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum MemoryLock {
+    /// Log a warning and go on.
+    #[default]
+    Warn,
+    /// Do not start.
+    Require,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not TOML, or not of this shape.
+    #[error("{path}: {problem}")]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// Where and what, from the parser.
+        problem: String,
+    },
+    /// Two settings contradict each other, or one is out of its limits.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// Which setting.
+        setting: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads, overrides from `environment_variable` (name to value) and checks.
+    pub fn load(
+        path: &Path,
+        environment_variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let file: File = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            problem: error.to_string().trim_end().to_owned(),
+        })?;
+        let base = path.parent().unwrap_or_else(|| Path::new(""));
+        let mut config = file.resolve(base);
+        if let Some(listen) = environment_variable("BULLA_LISTEN") {
+            config.listen = listen.parse().map_err(|_| {
+                setting("BULLA_LISTEN", "must be an address and a port such as 127.0.0.1:8443")
+            })?;
+        }
+        if let Some(directory) = environment_variable("BULLA_DATA_DIRECTORY") {
+            config.data_directory = directory.into();
+        }
+        config.checked()
+    }
+
+    /// The database file.
+    pub fn database_file(&self) -> PathBuf {
+        self.data_directory.join("bulla.db")
+    }
+
+    /// The audit log.
+    pub fn audit_file(&self) -> PathBuf {
+        self.data_directory.join("audit.log")
+    }
+
+    /// The distinct tenants that trust domains belong to, by name.
+    pub fn tenants(&self) -> BTreeSet<&str> {
+        self.trust_domains.iter().map(|domain| domain.tenant.as_str()).collect()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        if self.trust_domains.is_empty() {
+            return Err(setting("trust_domains", "at least one is needed: nobody could call"));
+        }
+        let mut names = BTreeSet::new();
+        for domain in &self.trust_domains {
+            if !is_name(&domain.name) || !domain.name.contains(|c: char| c.is_ascii_lowercase()) {
+                return Err(setting("trust_domains.name", "must be of a-z 0-9 . - _"));
+            }
+            if !is_name(&domain.tenant) {
+                return Err(setting("trust_domains.tenant", "must be 1 to 63 of a-z 0-9 . - _"));
+            }
+            if !names.insert(&domain.name) {
+                return Err(setting("trust_domains.name", "the same trust domain stands twice"));
+            }
+        }
+        if self.store == StoreKind::Memory && self.environment != Environment::Development {
+            return Err(setting("store", "memory is for development: every key would be lost"));
+        }
+        if self.seal.key_file.starts_with(&self.data_directory) {
+            return Err(setting(
+                "seal.key_file",
+                "must be outside data_directory: whoever copies the data would have the key",
+            ));
+        }
+        self.limits.checked()?;
+        Ok(self)
+    }
+}
+
+// === impl Limits ===
+
+impl Limits {
+    fn checked(self) -> Result<(), ConfigError> {
+        let ranges = [
+            ("limits.connections_max", self.connections_max, 1..=65_536),
+            ("limits.connections_per_address_max", self.connections_per_address_max, 1..=65_536),
+            ("limits.streams_per_connection_max", self.streams_per_connection_max, 1..=1_000),
+            ("limits.drain_seconds_max", self.drain_seconds_max, 1..=3_600),
+            ("limits.data_plane_threads", self.data_plane_threads, 0..=256),
+        ];
+        for (name, value, range) in ranges {
+            if !range.contains(&value) {
+                let (low, high) = (range.start(), range.end());
+                return Err(setting(name, &format!("must be from {low} to {high}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 4_096,
+            connections_per_address_max: 1_024,
+            streams_per_connection_max: 128,
+            drain_seconds_max: 30,
+            data_plane_threads: 0,
+        }
+    }
+}
+
+// === impl Environment ===
+
+impl Environment {
+    /// The name in files and rows.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Staging => "staging",
+            Self::Development => "development",
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    environment: Environment,
+    listen: SocketAddr,
+    data_directory: PathBuf,
+    #[serde(default)]
+    store: StoreKind,
+    tls: FileTls,
+    seal: FileSeal,
+    trust_domains: Vec<FileTrustDomain>,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    memory_lock: MemoryLock,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTls {
+    certificate_file: PathBuf,
+    key_file: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileSeal {
+    key_file: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTrustDomain {
+    name: String,
+    ca_file: PathBuf,
+    tenant: String,
+}
+
+// === impl File ===
+
+impl File {
+    fn resolve(self, base: &Path) -> Config {
+        Config {
+            environment: self.environment,
+            listen: self.listen,
+            data_directory: base.join(self.data_directory),
+            store: self.store,
+            tls: Tls {
+                certificate_file: base.join(self.tls.certificate_file),
+                key_file: base.join(self.tls.key_file),
+            },
+            seal: Seal { key_file: base.join(self.seal.key_file) },
+            trust_domains: self
+                .trust_domains
+                .into_iter()
+                .map(|domain| TrustDomain {
+                    name: domain.name,
+                    ca_file: base.join(domain.ca_file),
+                    tenant: domain.tenant,
+                })
+                .collect(),
+            limits: self.limits,
+            memory_lock: self.memory_lock,
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b))
+}
+
+fn setting(setting: &'static str, problem: &str) -> ConfigError {
+    ConfigError::Setting { setting, problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const GOOD: &str = r#"
+        environment = "production"
+        listen = "127.0.0.1:8443"
+        data_directory = "data"
+        [tls]
+        certificate_file = "tls/server.pem"
+        key_file = "/etc/bulla/server.key"
+        [seal]
+        key_file = "root.key"
+        [[trust_domains]]
+        name = "demo.bulla"
+        ca_file = "ca.pem"
+        tenant = "demo"
+    "#;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        load_with(text, |_| None)
+    }
+
+    fn load_with(
+        text: &str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bulla.toml");
+        fs::write(&path, text).unwrap();
+        Config::load(&path, variable)
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = load(GOOD).unwrap();
+        assert!(config.database_file().ends_with("data/bulla.db"));
+        assert!(config.database_file().is_absolute());
+        assert_eq!(config.tls.key_file, Path::new("/etc/bulla/server.key"));
+        assert_eq!(config.tenants().into_iter().collect::<Vec<_>>(), ["demo"]);
+    }
+
+    #[test]
+    fn the_environment_overrides_the_address() {
+        let to = |value: &'static str| {
+            move |name: &str| (name == "BULLA_LISTEN").then(|| value.to_owned())
+        };
+        let listen = load_with(GOOD, to("127.0.0.1:9")).unwrap().listen;
+        assert_eq!(listen, "127.0.0.1:9".parse().unwrap());
+        assert!(load_with(GOOD, to("localhost")).is_err());
+    }
+
+    #[test]
+    fn l07_what_is_unsafe_or_unknown_is_refused_before_anything_opens() {
+        let bad = [
+            (GOOD.replace("environment", "enviroment"), "unknown field"),
+            (GOOD.replace("\"production\"", "\"prod\""), "unknown variant"),
+            (GOOD.replace("\"root.key\"", "\"data/root.key\""), "outside data_directory"),
+            (GOOD.replace("\"demo.bulla\"", "\"Demo\""), "trust_domains.name"),
+            (GOOD.replace("tenant = \"demo\"", "tenant = \"\""), "trust_domains.tenant"),
+            (GOOD.replace("[tls]", "store = \"memory\"\n[tls]"), "development"),
+            (GOOD.replace("[tls]", "limits = { connections_max = 0 }\n[tls]"), "connections_max"),
+            (GOOD.split("[[trust").next().unwrap().to_owned(), "trust_domains"),
+            (
+                format!(
+                    "{GOOD}\n[[trust_domains]]\nname = \"demo.bulla\"\nca_file = \"x\"\ntenant = \"other\""
+                ),
+                "twice",
+            ),
+        ];
+        for (text, expected) in bad {
+            let error = load(&text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Config::load(Path::new("/nowhere/bulla.toml"), |_| None).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/bulla.toml"));
+    }
+}

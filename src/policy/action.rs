@@ -1,0 +1,123 @@
+//! Everything that can be asked for, one action for each right that can be given.
+
+use crate::keys::Use;
+
+macro_rules! actions {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal $(uses $($used:ident),+)?;)+) => {
+        /// Something a principal can be allowed to do.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub enum Action {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Action {
+            /// Every action.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The name in policies and in the audit log.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
+
+            /// What this action may do with the material of a version; nothing, for most.
+            pub const fn uses(self) -> &'static [Use] {
+                match self {
+                    $(Self::$name => &[$($(Use::$used),+)?],)+
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    /// Make one or many data keys.
+    GenerateDataKey = "crypto.generate_data_key" uses Wrap;
+    /// Make a data key that only its wrapped form leaves.
+    GenerateDataKeyWithoutPlaintext = "crypto.generate_data_key_without_plaintext" uses Wrap;
+    /// Wrap a small payload.
+    Encrypt = "crypto.encrypt" uses Wrap;
+    /// Open blobs.
+    Decrypt = "crypto.decrypt" uses Decrypt;
+    /// Re-wrap blobs of a key.
+    ReEncryptFrom = "crypto.re_encrypt_from" uses ReEncryptFrom;
+    /// Re-wrap blobs to a key.
+    ReEncryptTo = "crypto.re_encrypt_to" uses Wrap;
+    /// Read a blob's header.
+    Inspect = "crypto.inspect";
+    /// Draw random bytes.
+    GenerateRandom = "crypto.generate_random";
+    /// Make a key.
+    CreateKey = "keys.create";
+    /// See a key.
+    GetKey = "keys.get";
+    /// See all keys.
+    ListKeys = "keys.list";
+    /// Change what describes a key.
+    UpdateKey = "keys.update";
+    /// Stop a key.
+    DisableKey = "keys.disable";
+    /// Let a key work again.
+    EnableKey = "keys.enable";
+    /// Make a new Active version.
+    RotateKey = "keys.rotate";
+    /// See a key's versions.
+    ListVersions = "keys.list_versions";
+    /// See one version.
+    GetVersion = "keys.get_version";
+    /// Suspend a version.
+    SuspendVersion = "keys.suspend_version";
+    /// Resume a version.
+    ResumeVersion = "keys.resume_version";
+    /// Restrict a version to re-wrapping.
+    RestrictVersion = "keys.restrict_version";
+    /// Undo a restriction.
+    UnrestrictVersion = "keys.unrestrict_version";
+    /// Mark a version as compromised.
+    CompromiseVersion = "keys.compromise_version";
+    /// Schedule a version's destruction.
+    ScheduleDestroy = "keys.schedule_destroy";
+    /// Cancel a scheduled destruction.
+    CancelDestroy = "keys.cancel_destroy";
+    /// Point an alias at a key.
+    SetAlias = "keys.set_alias";
+    /// Remove an alias.
+    DeleteAlias = "keys.delete_alias";
+    /// See all aliases.
+    ListAliases = "keys.list_aliases";
+    /// Follow changes to keys.
+    WatchKeys = "keys.watch";
+    /// Give a role.
+    BindRole = "access.bind_role";
+    /// Take a role away.
+    UnbindRole = "access.unbind_role";
+    /// See who holds which role.
+    ListRoleBindings = "access.list_role_bindings";
+    /// Ask who one is. Every authenticated principal may.
+    WhoAmI = "access.who_am_i";
+    /// Read the tenant's audit records.
+    ReadAudit = "audit.read";
+    /// See how the program stands.
+    Status = "operator.status";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn d02_every_action_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = Action::ALL.iter().map(|action| action.name()).collect();
+        assert_eq!(names.len(), Action::ALL.len());
+    }
+
+    #[test]
+    fn only_crypto_actions_use_material() {
+        for action in Action::ALL {
+            assert!(action.uses().is_empty() || action.name().starts_with("crypto."));
+        }
+    }
+}
