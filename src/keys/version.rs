@@ -172,7 +172,7 @@ impl Version {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::panic, clippy::unwrap_used)]
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_000_000);

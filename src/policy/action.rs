@@ -49,19 +49,19 @@ actions! {
     /// Draw random bytes.
     GenerateRandom = "crypto.generate_random";
     /// Make a key.
-    CreateKey = "keys.create";
+    CreateKey = "keys.create_key";
     /// See a key.
-    GetKey = "keys.get";
+    GetKey = "keys.get_key";
     /// See all keys.
-    ListKeys = "keys.list";
+    ListKeys = "keys.list_keys";
     /// Change what describes a key.
-    UpdateKey = "keys.update";
+    UpdateKey = "keys.update_key";
     /// Stop a key.
-    DisableKey = "keys.disable";
+    DisableKey = "keys.disable_key";
     /// Let a key work again.
-    EnableKey = "keys.enable";
+    EnableKey = "keys.enable_key";
     /// Make a new Active version.
-    RotateKey = "keys.rotate";
+    RotateKey = "keys.rotate_key";
     /// See a key's versions.
     ListVersions = "keys.list_versions";
     /// See one version.
@@ -78,6 +78,8 @@ actions! {
     CompromiseVersion = "keys.compromise_version";
     /// Schedule a version's destruction.
     ScheduleDestroy = "keys.schedule_destroy";
+    /// Destroy a version whose time has come. The scheduler's alone.
+    DestroyVersion = "keys.destroy_version";
     /// Cancel a scheduled destruction.
     CancelDestroy = "keys.cancel_destroy";
     /// Point an alias at a key.
@@ -87,7 +89,7 @@ actions! {
     /// See all aliases.
     ListAliases = "keys.list_aliases";
     /// Follow changes to keys.
-    WatchKeys = "keys.watch";
+    WatchKeys = "keys.watch_keys";
     /// Give a role.
     BindRole = "access.bind_role";
     /// Take a role away.

@@ -9,6 +9,5 @@ mod role;
 
 pub use action::Action;
 pub use permit::{Denied, Permit, decide};
-pub(crate) use principal::is_trust_domain;
 pub use principal::{MalformedPrincipal, Principal, PrincipalId};
 pub use role::{Role, UnknownRole};

@@ -58,8 +58,19 @@ impl PrincipalId {
             .ok_or(MalformedPrincipal)?;
         let lawful = text.len() <= Self::MAX_BYTES
             && is_trust_domain(domain)
+            && domain != INTERNAL_TRUST_DOMAIN
             && path.split('/').all(is_path_segment);
         if lawful { Ok(Self(text.into())) } else { Err(MalformedPrincipal) }
+    }
+
+    /// The program's own scheduler. Its trust domain cannot be configured, so no certificate has it.
+    pub fn scheduler() -> Self {
+        Self(format!("spiffe://{INTERNAL_TRUST_DOMAIN}/scheduler").into())
+    }
+
+    /// Whoever installs. Not a name that a certificate can have either.
+    pub fn installer() -> Self {
+        Self(format!("spiffe://{INTERNAL_TRUST_DOMAIN}/installer").into())
     }
 
     /// The trust domain's name.
@@ -86,7 +97,7 @@ impl fmt::Debug for PrincipalId {
 }
 
 /// Whether `text` can name a trust domain.
-pub(crate) fn is_trust_domain(text: &str) -> bool {
+fn is_trust_domain(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b))
 }
@@ -96,8 +107,12 @@ fn is_path_segment(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
 }
 
+/// Names what is inside the program; refused as part of a caller's id.
+const INTERNAL_TRUST_DOMAIN: &str = "bulla.internal";
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
     use super::*;
 
     #[test]
@@ -123,6 +138,7 @@ mod tests {
             "spiffe://demo.bulla/ap\u{440}",
             "spiffe://*.bulla/app",
             "https://demo.bulla/app",
+            "spiffe://bulla.internal/scheduler",
             "",
         ] {
             assert_eq!(PrincipalId::parse(bad), Err(MalformedPrincipal), "{bad:?}");

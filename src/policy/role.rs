@@ -17,6 +17,11 @@ pub enum Role {
     Auditor,
     /// Runs the program and gives out roles, to others only.
     Operator,
+    /// The program's own scheduler. No row can give it.
+    Scheduler,
+    /// Whoever has the key file and the database, and so the whole installation: gives the first
+    /// roles. No row can give it.
+    Installer,
 }
 
 /// No role has this name.
@@ -27,7 +32,7 @@ pub struct UnknownRole;
 // === impl Role ===
 
 impl Role {
-    /// Every role.
+    /// Every role that can be given.
     pub const ALL: [Self; 5] =
         [Self::KeyUser, Self::KeyRewrapper, Self::KeyManager, Self::Auditor, Self::Operator];
 
@@ -39,6 +44,8 @@ impl Role {
             Self::KeyManager => "key-manager",
             Self::Auditor => "auditor",
             Self::Operator => "operator",
+            Self::Scheduler => "scheduler",
+            Self::Installer => "installer",
         }
     }
 
@@ -101,6 +108,8 @@ impl Role {
                 Action::ListRoleBindings,
                 Action::WatchKeys,
             ],
+            Self::Scheduler => &[Action::RotateKey, Action::DestroyVersion],
+            Self::Installer => &[Action::BindRole, Action::UnbindRole],
             Self::Operator => {
                 &[Action::Status, Action::BindRole, Action::UnbindRole, Action::ListRoleBindings]
             }
@@ -146,7 +155,7 @@ mod tests {
         for role in Role::ALL {
             assert_eq!(Role::parse(role.name()), Ok(role));
         }
-        for bad in ["", "root", "Key-User", "key-user ", "*"] {
+        for bad in ["", "root", "Key-User", "key-user ", "*", "scheduler", "installer"] {
             assert_eq!(Role::parse(bad), Err(UnknownRole), "{bad:?}");
         }
     }

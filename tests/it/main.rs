@@ -1,6 +1,5 @@
 //! Every test of the whole program, in one binary so that it links once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stdout, clippy::print_stderr)]
-#![allow(missing_docs)]
+#![allow(missing_docs, unreachable_pub)]
 
-mod proto_fresh;

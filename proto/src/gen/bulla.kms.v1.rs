@@ -341,17 +341,6 @@ pub mod crypto_client {
     pub struct CryptoClient<T> {
         inner: tonic::client::Grpc<T>,
     }
-    impl CryptoClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
     impl<T> CryptoClient<T>
     where
         T: tonic::client::GrpcService<tonic::body::Body>,
@@ -1766,17 +1755,6 @@ pub mod keys_client {
     #[derive(Debug, Clone)]
     pub struct KeysClient<T> {
         inner: tonic::client::Grpc<T>,
-    }
-    impl KeysClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
     }
     impl<T> KeysClient<T>
     where
@@ -3573,17 +3551,6 @@ pub mod access_client {
     pub struct AccessClient<T> {
         inner: tonic::client::Grpc<T>,
     }
-    impl AccessClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
     impl<T> AccessClient<T>
     where
         T: tonic::client::GrpcService<tonic::body::Body>,
@@ -4129,6 +4096,13 @@ pub struct Record {
     pub started_sequence: u64,
     #[prost(message, repeated, tag = "18")]
     pub item_details: ::prost::alloc::vec::Vec<RecordItem>,
+    /// Where a blob was moved to.
+    #[prost(string, tag = "19")]
+    pub destination_key_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "20")]
+    pub destination_version: u32,
+    #[prost(uint32, tag = "21")]
+    pub destination_store: u32,
 }
 /// What a batch did, summed up by key, version, store and outcome.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4145,6 +4119,12 @@ pub struct RecordItem {
     pub class: ::prost::alloc::string::String,
     #[prost(uint32, tag = "6")]
     pub count: u32,
+    #[prost(string, tag = "7")]
+    pub destination_key_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "8")]
+    pub destination_version: u32,
+    #[prost(uint32, tag = "9")]
+    pub destination_store: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRecordsRequest {
@@ -4192,17 +4172,6 @@ pub mod audit_client {
     #[derive(Debug, Clone)]
     pub struct AuditClient<T> {
         inner: tonic::client::Grpc<T>,
-    }
-    impl AuditClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
     }
     impl<T> AuditClient<T>
     where
@@ -4603,17 +4572,6 @@ pub mod operator_client {
     pub struct OperatorClient<T> {
         inner: tonic::client::Grpc<T>,
     }
-    impl OperatorClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
     impl<T> OperatorClient<T>
     where
         T: tonic::client::GrpcService<tonic::body::Body>,
@@ -4906,17 +4864,6 @@ pub mod bench_client {
     #[derive(Debug, Clone)]
     pub struct BenchClient<T> {
         inner: tonic::client::Grpc<T>,
-    }
-    impl BenchClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
     }
     impl<T> BenchClient<T>
     where

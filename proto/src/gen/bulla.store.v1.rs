@@ -38,8 +38,6 @@ pub struct Tenant {
     pub key_generation: u32,
     #[prost(int64, tag = "4")]
     pub create_time_ms: i64,
-    #[prost(bool, tag = "5")]
-    pub suspended: bool,
 }
 /// Kind 4, id = 16-byte key id.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -55,9 +53,9 @@ pub struct KeyBody {
     >,
     #[prost(bool, tag = "4")]
     pub disabled: bool,
-    /// 0 while the version that would wrap is suspended.
+    /// The version that was last made Active, wherever it stands now.
     #[prost(uint32, tag = "5")]
-    pub active_version: u32,
+    pub primary_version: u32,
     #[prost(uint32, tag = "6")]
     pub latest_version: u32,
     /// 0: never.
@@ -66,7 +64,7 @@ pub struct KeyBody {
     #[prost(int64, tag = "8")]
     pub create_time_ms: i64,
     #[prost(int64, tag = "9")]
-    pub next_rotation_time_ms: i64,
+    pub rotate_time_ms: i64,
     #[prost(string, repeated, tag = "10")]
     pub aliases: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -163,6 +161,13 @@ pub struct AuditRecord {
     pub started_sequence: u64,
     #[prost(message, repeated, tag = "18")]
     pub item_details: ::prost::alloc::vec::Vec<AuditItem>,
+    /// Where a blob was moved to.
+    #[prost(bytes = "vec", tag = "19")]
+    pub destination_key_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "20")]
+    pub destination_version: u32,
+    #[prost(uint32, tag = "21")]
+    pub destination_store: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuditItem {
@@ -178,6 +183,12 @@ pub struct AuditItem {
     pub class: ::prost::alloc::string::String,
     #[prost(uint32, tag = "6")]
     pub count: u32,
+    #[prost(bytes = "vec", tag = "7")]
+    pub destination_key_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "8")]
+    pub destination_version: u32,
+    #[prost(uint32, tag = "9")]
+    pub destination_store: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pair {
