@@ -4,5 +4,6 @@
 
 pub mod clock;
 pub mod config;
+pub mod crypto;
 pub mod keys;
 pub mod policy;
