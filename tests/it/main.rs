@@ -3,4 +3,6 @@
 #![allow(clippy::arithmetic_side_effects, clippy::print_stdout, clippy::print_stderr)]
 #![allow(missing_docs, unreachable_pub)]
 
+#[path = "../store/mod.rs"]
+mod store;
 mod vectors;
