@@ -2,9 +2,11 @@
 //!
 //! The modules are floors of a house; who may name whom is the table in `tests/it/layering.rs`.
 
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod keys;
 pub mod policy;
 pub mod store;
+pub mod trail;

@@ -5,4 +5,5 @@
 
 #[path = "../store/mod.rs"]
 mod store;
+mod trail;
 mod vectors;

@@ -1,0 +1,22 @@
+//! What was done, by whom, to which key, and whether it was refused: records, their bytes, and the
+//! hash chain that makes a changed or missing record show.
+//!
+//! Pure: never a file, a clock or a thread (the `trail` module has those), and never a plaintext or a
+//! key, for no field of a [`Record`] can hold one by its meaning. The chain alone cannot show that the
+//! *end* of a log was cut off; that takes a checkpoint kept elsewhere.
+
+mod chain;
+mod frame;
+mod record;
+mod wire;
+
+pub use chain::{Chain, ChainBroken, ChainFull};
+pub use frame::{
+    Frame, FrameDamaged, HASH_BYTES, LOG_HEADER_BYTES, LogHeader, MAX_FRAME_BYTES,
+    MAX_PAYLOAD_BYTES, NotALogHeader,
+};
+pub use record::{
+    Destination, MAX_CONTEXT_BYTES, MAX_CONTEXT_PAIRS, MAX_DETAIL_BYTES, MAX_ITEM_DETAILS,
+    MAX_NAME_BYTES, MAX_PRINCIPAL_BYTES, MAX_REASON_BYTES, MAX_REQUEST_ID_BYTES, MalformedRecord,
+    Outcome, OverLimit, Record, RecordItem, clip,
+};

@@ -1,0 +1,596 @@
+//! One record: the fields, their limits, and both ways between them and a frame's payload.
+
+use std::borrow::Cow;
+
+use bulla_proto::stored;
+use prost::Message;
+
+use super::frame::MAX_PAYLOAD_BYTES;
+use super::wire;
+use crate::keys::{KeyId, TenantId};
+
+/// The longest `principal`, in bytes: that of a SPIFFE id.
+pub const MAX_PRINCIPAL_BYTES: usize = 255;
+/// The longest `action` and `source_address`, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
+/// The longest `reason` and `class`, in bytes, of a record and of an item.
+pub const MAX_REASON_BYTES: usize = 32;
+/// The longest `request_id`, in bytes.
+pub const MAX_REQUEST_ID_BYTES: usize = 128;
+/// The longest `detail`, in bytes. [`clip`] makes a longer text fit.
+pub const MAX_DETAIL_BYTES: usize = 1024;
+/// The most pairs of an encryption context, as in the wrapped blob's format.
+pub const MAX_CONTEXT_PAIRS: usize = 64;
+/// The most bytes of all keys and values of an encryption context together.
+pub const MAX_CONTEXT_BYTES: usize = 16_384;
+/// The most item details of one record: those of the largest batch, each item unlike the others.
+pub const MAX_ITEM_DETAILS: usize = 1000;
+
+/// How what was asked for ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Outcome {
+    /// A change is about to be committed; a second record tells how it ended.
+    Started,
+    /// It was done.
+    Succeeded,
+    /// It was not allowed.
+    Refused,
+    /// It was allowed and did not work.
+    Failed,
+}
+
+/// One record of the audit log.
+///
+/// Text is borrowed where it can be, so that a record costs no copy on its way into a log's buffer.
+/// Text is data: it is stored as it came, control characters included, and whoever shows it escapes it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Record<'a> {
+    /// Microseconds since the Unix epoch. Not monotonic: the sequence is what orders records.
+    pub time_us: i64,
+    /// Whose record it is. None where no tenant was known, as before authentication.
+    pub tenant: Option<TenantId>,
+    /// The caller's name. Empty where it was not known.
+    pub principal: Cow<'a, str>,
+    /// What was asked for, such as `crypto.generate_data_key`.
+    pub action: Cow<'a, str>,
+    /// The key that was acted on, when one was found.
+    pub key: Option<KeyId>,
+    /// The key's version, 0 for none.
+    pub version: u32,
+    /// The registered store in the blob's header, 0 for none.
+    pub store: u32,
+    /// The encryption context's pairs, in the order given.
+    pub context: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The reason that the caller was told, for a refusal or failure.
+    pub reason: Cow<'a, str>,
+    /// The class of failure, which the caller was not told.
+    pub class: Cow<'a, str>,
+    /// The caller's id for the request, where it gave one.
+    pub request_id: Cow<'a, str>,
+    /// The address that the call came from.
+    pub source_address: Cow<'a, str>,
+    /// How many data keys or blobs the call was about.
+    pub items: u32,
+    /// What else an auditor should know, in words.
+    pub detail: Cow<'a, str>,
+    /// The sequence of the [`Outcome::Started`] record that this one ends, 0 for none.
+    pub started_sequence: u64,
+    /// What a batch did, summed up.
+    pub item_details: Vec<RecordItem<'a>>,
+    /// Where the blob was moved to, if it was.
+    pub destination: Option<Destination>,
+}
+
+/// What a moved blob is under now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Destination {
+    /// The key.
+    pub key: KeyId,
+    /// Its version.
+    pub version: u32,
+    /// The registered store, 0 for none.
+    pub store: u32,
+}
+
+/// What a batch did to the blobs of one key, version and store with one outcome.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RecordItem<'a> {
+    /// The key, when one was found.
+    pub key: Option<KeyId>,
+    /// The key's version, 0 for none.
+    pub version: u32,
+    /// The registered store, 0 for none.
+    pub store: u32,
+    /// The reason that the caller was told; empty for success.
+    pub reason: Cow<'a, str>,
+    /// The class of failure; empty for success.
+    pub class: Cow<'a, str>,
+    /// How many blobs.
+    pub count: u32,
+    /// Where they were moved to, if they were.
+    pub destination: Option<Destination>,
+}
+
+/// A field is longer than a frame has room for. Nothing was encoded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the audit record's {field} is over its limit of {max}")]
+pub struct OverLimit {
+    /// The field's name, as in the format.
+    pub field: &'static str,
+    /// Its limit: bytes, or entries of a list.
+    pub max: usize,
+}
+
+/// A payload is not a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not an audit record: {0}")]
+pub struct MalformedRecord(&'static str);
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// The word shown to people and programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "STARTED",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Refused => "REFUSED",
+            Self::Failed => "FAILED",
+        }
+    }
+
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Self::Started => 1,
+            Self::Succeeded => 2,
+            Self::Refused => 3,
+            Self::Failed => 4,
+        }
+    }
+
+    fn from_number(number: u32) -> Result<Self, MalformedRecord> {
+        match number {
+            1 => Ok(Self::Started),
+            2 => Ok(Self::Succeeded),
+            3 => Ok(Self::Refused),
+            4 => Ok(Self::Failed),
+            _ => Err(MalformedRecord("unknown outcome")),
+        }
+    }
+}
+
+// === impl Record ===
+
+impl<'a> Record<'a> {
+    /// A record with nothing in it but what every record has.
+    pub fn new(time_us: i64, action: impl Into<Cow<'a, str>>, outcome: Outcome) -> Self {
+        Self {
+            time_us,
+            tenant: None,
+            principal: Cow::Borrowed(""),
+            action: action.into(),
+            key: None,
+            version: 0,
+            store: 0,
+            context: Vec::new(),
+            outcome,
+            reason: Cow::Borrowed(""),
+            class: Cow::Borrowed(""),
+            request_id: Cow::Borrowed(""),
+            source_address: Cow::Borrowed(""),
+            items: 0,
+            detail: Cow::Borrowed(""),
+            started_sequence: 0,
+            item_details: Vec::new(),
+            destination: None,
+        }
+    }
+
+    /// Appends the payload (protobuf, `bulla.store.v1.AuditRecord`) to `out`: at most
+    /// [`MAX_PAYLOAD_BYTES`]. On an error `out` is as it was.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), OverLimit> {
+        self.within_limits()?;
+        wire::put_record(out, self);
+        Ok(())
+    }
+
+    /// Reads a payload. Fields of later formats are passed over.
+    pub fn decode(payload: &[u8]) -> Result<Record<'static>, MalformedRecord> {
+        let stored = stored::AuditRecord::decode(payload)
+            .map_err(|_| MalformedRecord("the payload does not parse"))?;
+        Ok(Record {
+            time_us: stored.time_us,
+            tenant: optional(&stored.tenant_id, TenantId::from_slice)?,
+            principal: stored.principal.into(),
+            action: stored.action.into(),
+            key: optional(&stored.key_id, KeyId::from_slice)?,
+            version: stored.version,
+            store: stored.store,
+            context: stored
+                .encryption_context
+                .into_iter()
+                .map(|pair| (pair.key.into(), pair.value.into()))
+                .collect(),
+            outcome: Outcome::from_number(stored.outcome)?,
+            reason: stored.reason.into(),
+            class: stored.class.into(),
+            request_id: stored.request_id.into(),
+            source_address: stored.source_address.into(),
+            items: stored.items,
+            detail: stored.detail.into(),
+            started_sequence: stored.started_sequence,
+            item_details: stored
+                .item_details
+                .into_iter()
+                .map(RecordItem::from_stored)
+                .collect::<Result<_, _>>()?,
+            destination: Destination::from_stored(
+                &stored.destination_key_id,
+                stored.destination_version,
+                stored.destination_store,
+            )?,
+        })
+    }
+
+    fn within_limits(&self) -> Result<(), OverLimit> {
+        limit("principal", self.principal.len(), MAX_PRINCIPAL_BYTES)?;
+        limit("action", self.action.len(), MAX_NAME_BYTES)?;
+        limit("reason", self.reason.len(), MAX_REASON_BYTES)?;
+        limit("class", self.class.len(), MAX_REASON_BYTES)?;
+        limit("request_id", self.request_id.len(), MAX_REQUEST_ID_BYTES)?;
+        limit("source_address", self.source_address.len(), MAX_NAME_BYTES)?;
+        limit("detail", self.detail.len(), MAX_DETAIL_BYTES)?;
+        limit("encryption_context", self.context.len(), MAX_CONTEXT_PAIRS)?;
+        let context_bytes = self
+            .context
+            .iter()
+            .fold(0_usize, |sum, (k, v)| sum.saturating_add(k.len()).saturating_add(v.len()));
+        limit("encryption_context", context_bytes, MAX_CONTEXT_BYTES)?;
+        limit("item_details", self.item_details.len(), MAX_ITEM_DETAILS)?;
+        for item in &self.item_details {
+            limit("item_details.reason", item.reason.len(), MAX_REASON_BYTES)?;
+            limit("item_details.class", item.class.len(), MAX_REASON_BYTES)?;
+        }
+        Ok(())
+    }
+}
+
+// === impl RecordItem ===
+
+impl RecordItem<'static> {
+    fn from_stored(stored: stored::AuditItem) -> Result<Self, MalformedRecord> {
+        Ok(Self {
+            key: optional(&stored.key_id, KeyId::from_slice)?,
+            version: stored.version,
+            store: stored.store,
+            reason: stored.reason.into(),
+            class: stored.class.into(),
+            count: stored.count,
+            destination: Destination::from_stored(
+                &stored.destination_key_id,
+                stored.destination_version,
+                stored.destination_store,
+            )?,
+        })
+    }
+}
+
+// === impl Destination ===
+
+impl Destination {
+    fn from_stored(
+        key_id: &[u8],
+        version: u32,
+        store: u32,
+    ) -> Result<Option<Self>, MalformedRecord> {
+        let key = optional(key_id, KeyId::from_slice)?;
+        Ok(key.map(|key| Self { key, version, store }))
+    }
+}
+
+/// `text`, or as much of its beginning as fits in `max_bytes` with a mark that the rest was cut off.
+/// For free text that a caller had a hand in: a record must not be refused for being talkative.
+pub fn clip(text: &str, max_bytes: usize) -> Cow<'_, str> {
+    const MARK: &str = "…";
+    if text.len() <= max_bytes {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(max_bytes.saturating_sub(MARK.len()));
+    let mut clipped = text.get(..end).unwrap_or_default().to_owned();
+    if clipped.len().saturating_add(MARK.len()) <= max_bytes {
+        clipped.push_str(MARK);
+    }
+    Cow::Owned(clipped)
+}
+
+fn limit(field: &'static str, length: usize, max: usize) -> Result<(), OverLimit> {
+    if length > max { Err(OverLimit { field, max }) } else { Ok(()) }
+}
+
+fn optional<T, E>(
+    bytes: &[u8],
+    parse: impl FnOnce(&[u8]) -> Result<T, E>,
+) -> Result<Option<T>, MalformedRecord> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    parse(bytes).map(Some).map_err(|_| MalformedRecord("an id is not 16 bytes"))
+}
+
+/// Every field at its limit, with the longest tags, lengths and numbers that protobuf can need.
+const LONGEST_PAYLOAD: usize = 11 // time_us
+    + (2 + 16) * 2 // tenant_id, key_id
+    + 6 * 4 // version, store, outcome, items
+    + (3 + MAX_PRINCIPAL_BYTES)
+    + (2 + MAX_NAME_BYTES) * 2
+    + (2 + MAX_REASON_BYTES) * 2
+    + (4 + MAX_REQUEST_ID_BYTES)
+    + (4 + MAX_DETAIL_BYTES)
+    + 12 // started_sequence
+    + MAX_CONTEXT_BYTES + MAX_CONTEXT_PAIRS * (4 + 4 + 4)
+    + LONGEST_DESTINATION
+    + MAX_ITEM_DETAILS
+        * (3 + 18 + 6 * 3 + (2 + MAX_REASON_BYTES) * 2 + LONGEST_DESTINATION);
+const LONGEST_DESTINATION: usize = (3 + 16) + 7 * 2;
+const _: () = assert!(LONGEST_PAYLOAD <= MAX_PAYLOAD_BYTES, "a lawful record must fit in a frame");
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encoded(record: &Record<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        record.encode(&mut out).unwrap();
+        out
+    }
+
+    /// What the generated code would store: the reference that the direct encoder must agree with.
+    fn as_stored(record: &Record<'_>) -> stored::AuditRecord {
+        let id = |key: Option<KeyId>| key.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
+        stored::AuditRecord {
+            time_us: record.time_us,
+            tenant_id: record.tenant.map_or_else(Vec::new, |id| id.as_bytes().to_vec()),
+            principal: record.principal.to_string(),
+            action: record.action.to_string(),
+            key_id: id(record.key),
+            version: record.version,
+            store: record.store,
+            encryption_context: record
+                .context
+                .iter()
+                .map(|(k, v)| stored::Pair { key: k.to_string(), value: v.to_string() })
+                .collect(),
+            outcome: record.outcome.number(),
+            reason: record.reason.to_string(),
+            class: record.class.to_string(),
+            request_id: record.request_id.to_string(),
+            source_address: record.source_address.to_string(),
+            items: record.items,
+            detail: record.detail.to_string(),
+            started_sequence: record.started_sequence,
+            item_details: record
+                .item_details
+                .iter()
+                .map(|item| stored::AuditItem {
+                    key_id: id(item.key),
+                    version: item.version,
+                    store: item.store,
+                    reason: item.reason.to_string(),
+                    class: item.class.to_string(),
+                    count: item.count,
+                    destination_key_id: id(item.destination.map(|to| to.key)),
+                    destination_version: item.destination.map_or(0, |to| to.version),
+                    destination_store: item.destination.map_or(0, |to| to.store),
+                })
+                .collect(),
+            destination_key_id: id(record.destination.map(|to| to.key)),
+            destination_version: record.destination.map_or(0, |to| to.version),
+            destination_store: record.destination.map_or(0, |to| to.store),
+        }
+    }
+
+    fn text(max_chars: usize) -> impl Strategy<Value = Cow<'static, str>> {
+        proptest::collection::vec(any::<char>(), 0..=max_chars)
+            .prop_map(|chars| Cow::Owned(chars.into_iter().collect()))
+    }
+
+    const LONGEST_DESTINATION_ITEM: Destination =
+        Destination { key: KeyId::from_bytes([3; 16]), version: u32::MAX, store: u32::MAX };
+
+    fn item() -> impl Strategy<Value = RecordItem<'static>> {
+        let parts = (any::<Option<[u8; 16]>>(), any::<[u32; 3]>(), text(8), text(8), moved());
+        parts.prop_map(|(key, [version, store, count], reason, class, destination)| RecordItem {
+            key: key.map(KeyId::from_bytes),
+            version,
+            store,
+            reason,
+            class,
+            count,
+            destination,
+        })
+    }
+
+    fn moved() -> impl Strategy<Value = Option<Destination>> {
+        any::<Option<([u8; 16], u32, u32)>>().prop_map(|parts| {
+            parts.map(|(key, version, store)| Destination {
+                key: KeyId::from_bytes(key),
+                version,
+                store,
+            })
+        })
+    }
+
+    prop_compose! {
+        fn record()(
+            time_us in any::<i64>(),
+            ids in any::<(Option<[u8; 16]>, Option<[u8; 16]>)>(),
+            numbers in any::<([u32; 3], u64)>(),
+            outcome in prop_oneof![
+                Just(Outcome::Started), Just(Outcome::Succeeded),
+                Just(Outcome::Refused), Just(Outcome::Failed),
+            ],
+            names in (text(60), text(16), text(16)),
+            reasons in (text(8), text(8), text(32), text(200)),
+            context in proptest::collection::vec((text(40), text(40)), 0..8),
+            item_details in proptest::collection::vec(item(), 0..8),
+            destination in moved(),
+        ) -> Record<'static> {
+            Record {
+                tenant: ids.0.map(TenantId::from_bytes),
+                principal: names.0,
+                key: ids.1.map(KeyId::from_bytes),
+                version: numbers.0[0],
+                store: numbers.0[1],
+                context,
+                reason: reasons.0,
+                class: reasons.1,
+                request_id: reasons.2,
+                source_address: names.2,
+                items: numbers.0[2],
+                detail: reasons.3,
+                started_sequence: numbers.1,
+                item_details,
+                destination,
+                ..Record::new(time_us, names.1, outcome)
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_is_what_it_was_after_encoding_and_decoding(record in record()) {
+            let bytes = encoded(&record);
+            prop_assert_eq!(&Record::decode(&bytes).unwrap(), &record);
+        }
+
+        #[test]
+        fn the_direct_encoder_writes_what_the_generated_one_does(record in record()) {
+            prop_assert_eq!(encoded(&record), as_stored(&record).encode_to_vec());
+        }
+
+        #[test]
+        fn j05_any_bytes_decode_to_a_record_or_an_error(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300)
+        ) {
+            let _ = Record::decode(&bytes);
+        }
+
+        #[test]
+        fn clipping_keeps_to_the_limit(words in text(40), max in 0_usize..64) {
+            let clipped = clip(&words, max);
+            prop_assert!(clipped.len() <= max);
+            prop_assert!(words.len() > max || clipped == words);
+        }
+    }
+
+    /// Every field at its limit.
+    fn fullest() -> Record<'static> {
+        let long = |bytes: usize| Cow::<'static, str>::Owned("x".repeat(bytes));
+        let pair_bytes = MAX_CONTEXT_BYTES / MAX_CONTEXT_PAIRS / 2;
+        Record {
+            tenant: Some(TenantId::from_bytes([1; 16])),
+            principal: long(MAX_PRINCIPAL_BYTES),
+            key: Some(KeyId::from_bytes([2; 16])),
+            version: u32::MAX,
+            store: u32::MAX,
+            context: vec![(long(pair_bytes), long(pair_bytes)); MAX_CONTEXT_PAIRS],
+            reason: long(MAX_REASON_BYTES),
+            class: long(MAX_REASON_BYTES),
+            request_id: long(MAX_REQUEST_ID_BYTES),
+            source_address: long(MAX_NAME_BYTES),
+            items: u32::MAX,
+            detail: long(MAX_DETAIL_BYTES),
+            started_sequence: u64::MAX,
+            item_details: vec![
+                RecordItem {
+                    key: Some(KeyId::from_bytes([3; 16])),
+                    version: u32::MAX,
+                    store: u32::MAX,
+                    reason: long(MAX_REASON_BYTES),
+                    class: long(MAX_REASON_BYTES),
+                    count: u32::MAX,
+                    destination: Some(LONGEST_DESTINATION_ITEM),
+                };
+                MAX_ITEM_DETAILS
+            ],
+            destination: Some(LONGEST_DESTINATION_ITEM),
+            ..Record::new(-1, long(MAX_NAME_BYTES), Outcome::Failed)
+        }
+    }
+
+    #[test]
+    fn the_fullest_lawful_record_fits_in_a_frame() {
+        let bytes = encoded(&fullest());
+        assert!(bytes.len() <= LONGEST_PAYLOAD, "{} > {LONGEST_PAYLOAD}", bytes.len());
+        assert_eq!(Record::decode(&bytes).unwrap(), fullest());
+    }
+
+    #[test]
+    fn one_more_than_any_limit_is_refused_by_the_fields_name_and_writes_nothing() {
+        type Spoil = fn(&mut Record<'static>);
+        let cases: [(&str, Spoil); 11] = [
+            ("principal", |r| r.principal.to_mut().push('x')),
+            ("action", |r| r.action.to_mut().push('x')),
+            ("reason", |r| r.reason.to_mut().push('x')),
+            ("class", |r| r.class.to_mut().push('x')),
+            ("request_id", |r| r.request_id.to_mut().push('x')),
+            ("source_address", |r| r.source_address.to_mut().push('x')),
+            ("detail", |r| r.detail.to_mut().push('x')),
+            ("encryption_context", |r| r.context[0].0.to_mut().push('x')),
+            ("encryption_context", |r| r.context.push(Default::default())),
+            ("item_details", |r| r.item_details.push(r.item_details[0].clone())),
+            ("item_details.class", |r| r.item_details[9].class.to_mut().push('x')),
+        ];
+        for (field, spoil) in cases {
+            let mut record = fullest();
+            spoil(&mut record);
+            let mut out = b"before".to_vec();
+            assert_eq!(record.encode(&mut out).unwrap_err().field, field);
+            assert_eq!(out, b"before");
+        }
+    }
+
+    #[test]
+    fn h05_control_characters_line_breaks_and_quotes_stay_data() {
+        let nasty = "a\nb\r\u{1b}[31m\u{202e}\u{0}\"},{\"outcome\":\"SUCCEEDED\"\u{2028}";
+        let record = Record {
+            principal: nasty.into(),
+            detail: nasty.into(),
+            context: vec![(nasty.into(), nasty.into())],
+            ..Record::new(0, "crypto.decrypt", Outcome::Refused)
+        };
+        let back = Record::decode(&encoded(&record)).unwrap();
+        assert_eq!(back, record);
+        let shown = serde_json::to_string(&back.detail).unwrap();
+        assert!(!shown.bytes().any(|byte| byte.is_ascii_control()), "{shown}");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), nasty);
+    }
+
+    #[test]
+    fn what_no_record_can_mean_is_not_decoded() {
+        let valid = as_stored(&Record::new(1, "a", Outcome::Started));
+        let bad = |change: fn(&mut stored::AuditRecord)| {
+            let mut stored = valid.clone();
+            change(&mut stored);
+            Record::decode(&stored.encode_to_vec()).unwrap_err()
+        };
+        assert_eq!(bad(|r| r.outcome = 5), MalformedRecord("unknown outcome"));
+        assert_eq!(bad(|r| r.outcome = 0), MalformedRecord("unknown outcome"));
+        assert_eq!(bad(|r| r.key_id = vec![1; 15]), MalformedRecord("an id is not 16 bytes"));
+        assert_eq!(bad(|r| r.tenant_id = vec![1; 17]), MalformedRecord("an id is not 16 bytes"));
+    }
+
+    #[test]
+    fn a_clipped_text_ends_with_a_mark() {
+        assert_eq!(clip("abcdefgh", 8), "abcdefgh");
+        assert_eq!(clip("abcdefghi", 8), "abcde…");
+        assert_eq!(clip("ääää", 7), "ää…");
+        assert_eq!(clip("abcd", 2), "");
+    }
+}
