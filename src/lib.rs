@@ -3,6 +3,7 @@
 //! The modules are floors of a house; who may name whom is the table in `tests/it/layering.rs`.
 
 pub mod audit;
+pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod crypto;
