@@ -7,6 +7,7 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod crypto;
+pub mod custody;
 pub mod keys;
 pub mod policy;
 pub mod store;

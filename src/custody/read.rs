@@ -1,0 +1,239 @@
+//! Reading: every record is verified before anyone sees it, and only in the permit's tenant.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::crypto::MacKey;
+use crate::keys::{Alias, Key, KeyId, KeyRef, TenantId, Use};
+use crate::policy::{Permit, Principal, Role};
+use crate::store::{FORMAT, Row, RowKey, Scan, Store};
+
+use super::Custody;
+use super::error::CustodyError;
+use super::mac;
+use super::records::{AliasEntry, RoleBinding, TrustedKey, TrustedVersion};
+use super::rows::{AliasRecord, BindingRecord, Record, VersionRecord};
+use super::tenant::Tenant;
+
+// === impl Custody ===
+
+impl Custody {
+    /// The roles that `principal` holds; none if it has no binding. Needs no permit: it is what the
+    /// decision is made from.
+    pub async fn roles(&self, principal: &Principal) -> Result<Arc<[Role]>, CustodyError> {
+        let id = (principal.tenant(), principal.id().clone());
+        let load = async {
+            let tenant = self.tenant(principal.tenant())?;
+            let row_id = principal.id().as_str().as_bytes().to_vec();
+            let binding = self.load::<BindingRecord>(&tenant, row_id).await?;
+            Ok(binding.map(|(record, _)| record.roles).unwrap_or_default().into())
+        };
+        self.caches.through(&self.caches.roles, id, load).await
+    }
+
+    /// The key that `named` names.
+    pub async fn key(
+        &self,
+        permit: &Permit,
+        named: &KeyRef,
+    ) -> Result<Arc<TrustedKey>, CustodyError> {
+        let id = match named {
+            KeyRef::Id(id) => *id,
+            KeyRef::Alias(alias) => self.key_of_alias(permit, alias).await?,
+        };
+        self.key_by_id(permit, id).await
+    }
+
+    /// The key with this id.
+    pub async fn key_by_id(
+        &self,
+        permit: &Permit,
+        id: KeyId,
+    ) -> Result<Arc<TrustedKey>, CustodyError> {
+        let tenant_id = permit.tenant();
+        let load = async {
+            let tenant = self.tenant(tenant_id)?;
+            let found = self.load::<Key>(&tenant, id.as_bytes().to_vec()).await?;
+            let (key, revision) = found.ok_or(CustodyError::NotFound)?;
+            Ok(Arc::new(TrustedKey { tenant: tenant_id, key, revision }))
+        };
+        self.caches.through(&self.caches.keys, (tenant_id, id), load).await
+    }
+
+    /// One version of a key.
+    pub async fn version(
+        &self,
+        permit: &Permit,
+        key: KeyId,
+        number: u32,
+    ) -> Result<Arc<TrustedVersion>, CustodyError> {
+        let tenant_id = permit.tenant();
+        let load = async {
+            let tenant = self.tenant(tenant_id)?;
+            let row_id = VersionRecord::row_id_of(key, number);
+            let found = self.load::<VersionRecord>(&tenant, row_id).await?;
+            let (record, revision) = found.ok_or(CustodyError::NotFound)?;
+            Ok(Arc::new(TrustedVersion {
+                tenant: tenant_id,
+                record,
+                revision,
+                kek: OnceLock::new(),
+            }))
+        };
+        self.caches.through(&self.caches.versions, (tenant_id, key, number), load).await
+    }
+
+    /// The primary version of a key: the one that was last made Active.
+    pub async fn primary_version(
+        &self,
+        permit: &Permit,
+        key: &TrustedKey,
+    ) -> Result<Arc<TrustedVersion>, CustodyError> {
+        self.version(permit, key.id(), key.key.primary_version).await
+    }
+
+    /// The primary version of a key, to wrap under. A rotation between the reading of both rows is no
+    /// refusal: `key` is then read again.
+    pub async fn wrapping_version(
+        &self,
+        permit: &Permit,
+        key: &mut Arc<TrustedKey>,
+    ) -> Result<Arc<TrustedVersion>, CustodyError> {
+        loop {
+            let version = self.primary_version(permit, key).await?;
+            if version.version().allows(Use::Wrap) {
+                return Ok(version);
+            }
+            let tenant = self.tenant(permit.tenant())?;
+            let found = self.load::<Key>(&tenant, key.id().as_bytes().to_vec()).await?;
+            let (now, revision) = found.ok_or(CustodyError::NotFound)?;
+            if revision == key.revision {
+                return Ok(version);
+            }
+            *key = Arc::new(TrustedKey { tenant: tenant.id, key: now, revision });
+        }
+    }
+
+    /// Keys in the order of their ids, after `after`, at most `limit`.
+    pub async fn keys(
+        &self,
+        permit: &Permit,
+        after: Option<KeyId>,
+        limit: usize,
+    ) -> Result<Vec<Arc<TrustedKey>>, CustodyError> {
+        let tenant = self.tenant(permit.tenant())?;
+        let after = after.map(|id| id.as_bytes().to_vec());
+        let found = self.records::<Key>(&tenant, Vec::new(), after, limit).await?;
+        let trusted = |(key, revision)| Arc::new(TrustedKey { tenant: tenant.id, key, revision });
+        Ok(found.into_iter().map(trusted).collect())
+    }
+
+    /// Versions of a key in ascending order, after `after` (0: from the first), at most `limit`.
+    pub async fn versions(
+        &self,
+        permit: &Permit,
+        key: &TrustedKey,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<Arc<TrustedVersion>>, CustodyError> {
+        let tenant = self.tenant(permit.tenant())?;
+        let prefix = key.id().as_bytes().to_vec();
+        let after = Some(VersionRecord::row_id_of(key.id(), after));
+        let found = self.records::<VersionRecord>(&tenant, prefix, after, limit).await?;
+        let trusted = |(record, revision)| {
+            Arc::new(TrustedVersion { tenant: tenant.id, record, revision, kek: OnceLock::new() })
+        };
+        Ok(found.into_iter().map(trusted).collect())
+    }
+
+    /// Aliases in the order of their names, after `after`, at most `limit`.
+    pub async fn aliases(
+        &self,
+        permit: &Permit,
+        after: Option<&Alias>,
+        limit: usize,
+    ) -> Result<Vec<AliasEntry>, CustodyError> {
+        let tenant = self.tenant(permit.tenant())?;
+        let after = after.map(|alias| alias.as_str().as_bytes().to_vec());
+        let found = self.records::<AliasRecord>(&tenant, Vec::new(), after, limit).await?;
+        let entry =
+            |(record, _): (AliasRecord, u64)| AliasEntry { alias: record.alias, key: record.key };
+        Ok(found.into_iter().map(entry).collect())
+    }
+
+    /// Role bindings in the order of the principals' names, after `after`, at most `limit`.
+    pub async fn role_bindings(
+        &self,
+        permit: &Permit,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<RoleBinding>, CustodyError> {
+        let tenant = self.tenant(permit.tenant())?;
+        let after = after.map(|principal| principal.as_bytes().to_vec());
+        let found = self.records::<BindingRecord>(&tenant, Vec::new(), after, limit).await?;
+        let binding = |(record, _): (BindingRecord, u64)| RoleBinding {
+            principal: record.principal,
+            roles: record.roles,
+        };
+        Ok(found.into_iter().map(binding).collect())
+    }
+
+    async fn key_of_alias(&self, permit: &Permit, alias: &Alias) -> Result<KeyId, CustodyError> {
+        let load = async {
+            let tenant = self.tenant(permit.tenant())?;
+            let row_id = alias.as_str().as_bytes().to_vec();
+            let found = self.load::<AliasRecord>(&tenant, row_id).await?;
+            Ok(found.ok_or(CustodyError::NotFound)?.0.key)
+        };
+        self.caches.through(&self.caches.aliases, (permit.tenant(), alias.clone()), load).await
+    }
+
+    /// One verified record and its revision.
+    pub(super) async fn load<R: Record>(
+        &self,
+        tenant: &Tenant,
+        row_id: Vec<u8>,
+    ) -> Result<Option<(R, u64)>, CustodyError> {
+        let wanted = RowKey { tenant: *tenant.id.as_bytes(), kind: R::KIND, id: row_id };
+        let rows = self.store.load(std::slice::from_ref(&wanted)).await?;
+        let Some(row) = rows.into_iter().next().flatten() else { return Ok(None) };
+        if row.key != wanted {
+            return Err(CustodyError::Tampered { kind: R::KIND, problem: "not the row asked for" });
+        }
+        Ok(Some((tenant.trust(&row)?, row.revision)))
+    }
+
+    async fn records<R: Record>(
+        &self,
+        tenant: &Tenant,
+        prefix: Vec<u8>,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<(R, u64)>, CustodyError> {
+        let rows = page::<R>(&*self.store, tenant.id, prefix, after, limit).await?;
+        rows.iter().map(|row| Ok((tenant.trust(row)?, row.revision))).collect()
+    }
+}
+
+/// One page of rows, not yet verified.
+pub(super) async fn page<R: Record>(
+    store: &dyn Store,
+    tenant: TenantId,
+    prefix: Vec<u8>,
+    after: Option<Vec<u8>>,
+    limit: usize,
+) -> Result<Vec<Row>, CustodyError> {
+    let scan = Scan { tenant: *tenant.as_bytes(), kind: R::KIND, prefix, after, limit };
+    Ok(store.scan(&scan).await?)
+}
+
+/// The record that `row` holds, if it is just as this program wrote it.
+pub(super) fn trust<R: Record>(mac_key: &MacKey, row: &Row) -> Result<R, CustodyError> {
+    if row.format > FORMAT {
+        return Err(CustodyError::NewerFormat { kind: R::KIND });
+    }
+    if row.key.kind != R::KIND || !mac::is_authentic(mac_key, row) {
+        return Err(CustodyError::Tampered { kind: R::KIND, problem: "its MAC is wrong" });
+    }
+    R::decode(&row.key.id, &row.body)
+        .map_err(|_| CustodyError::Tampered { kind: R::KIND, problem: "its body is malformed" })
+}

@@ -1,0 +1,144 @@
+//! Rows of the installation itself: what it is, how its root key opens, which tenants it has.
+
+use bulla_proto::stored;
+use prost::Message;
+
+use crate::keys::{TenantId, Timestamp};
+
+use super::{Malformed, Record, array};
+
+/// What this store is. One row, of no tenant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::custody) struct Installation {
+    pub(in crate::custody) id: [u8; 16],
+    pub(in crate::custody) environment: String,
+    pub(in crate::custody) create_time: Timestamp,
+    pub(in crate::custody) root_generation: u32,
+}
+
+/// The root key, wrapped for one way of opening it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::custody) struct RootSlot {
+    pub(in crate::custody) id: [u8; 16],
+    pub(in crate::custody) kind: String,
+    pub(in crate::custody) root_generation: u32,
+    pub(in crate::custody) wrapped_root: Vec<u8>,
+    pub(in crate::custody) create_time: Timestamp,
+}
+
+/// A tenant and its wrapped key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::custody) struct TenantRecord {
+    pub(in crate::custody) id: TenantId,
+    pub(in crate::custody) name: String,
+    pub(in crate::custody) wrapped_key: Vec<u8>,
+    pub(in crate::custody) key_generation: u32,
+    pub(in crate::custody) create_time: Timestamp,
+}
+
+/// The id of the one installation row.
+pub(in crate::custody) const INSTALLATION_ROW: &[u8] = b"installation";
+
+// === impl Installation ===
+
+impl Record for Installation {
+    const KIND: u8 = 1;
+
+    fn row_id(&self) -> Vec<u8> {
+        INSTALLATION_ROW.to_vec()
+    }
+
+    fn due_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        stored::Installation {
+            installation_id: self.id.to_vec(),
+            environment: self.environment.clone(),
+            create_time_ms: self.create_time.unix_ms(),
+            root_generation: self.root_generation,
+        }
+        .encode_to_vec()
+    }
+
+    fn decode(_: &[u8], body: &[u8]) -> Result<Self, Malformed> {
+        let body = stored::Installation::decode(body)?;
+        Ok(Self {
+            id: array(&body.installation_id)?,
+            environment: body.environment,
+            create_time: Timestamp::from_unix_ms(body.create_time_ms),
+            root_generation: body.root_generation,
+        })
+    }
+}
+
+// === impl RootSlot ===
+
+impl Record for RootSlot {
+    const KIND: u8 = 2;
+
+    fn row_id(&self) -> Vec<u8> {
+        self.id.to_vec()
+    }
+
+    fn due_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        stored::RootSlot {
+            slot_kind: self.kind.clone(),
+            root_generation: self.root_generation,
+            wrapped_root: self.wrapped_root.clone(),
+            create_time_ms: self.create_time.unix_ms(),
+        }
+        .encode_to_vec()
+    }
+
+    fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
+        let body = stored::RootSlot::decode(body)?;
+        Ok(Self {
+            id: array(id)?,
+            kind: body.slot_kind,
+            root_generation: body.root_generation,
+            wrapped_root: body.wrapped_root,
+            create_time: Timestamp::from_unix_ms(body.create_time_ms),
+        })
+    }
+}
+
+// === impl TenantRecord ===
+
+impl Record for TenantRecord {
+    const KIND: u8 = 3;
+
+    fn row_id(&self) -> Vec<u8> {
+        self.id.as_bytes().to_vec()
+    }
+
+    fn due_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        stored::Tenant {
+            name: self.name.clone(),
+            wrapped_key: self.wrapped_key.clone(),
+            key_generation: self.key_generation,
+            create_time_ms: self.create_time.unix_ms(),
+        }
+        .encode_to_vec()
+    }
+
+    fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
+        let body = stored::Tenant::decode(body)?;
+        Ok(Self {
+            id: TenantId::from_bytes(array(id)?),
+            name: body.name,
+            wrapped_key: body.wrapped_key,
+            key_generation: body.key_generation,
+            create_time: Timestamp::from_unix_ms(body.create_time_ms),
+        })
+    }
+}

@@ -1,0 +1,407 @@
+//! What each kind of row means: between domain values and the bodies of `bulla.store.v1`.
+//!
+//! Reading parses into types that cannot be wrong; a body that does not is [`Malformed`], which after
+//! a good MAC can only be a defect of this program or of a newer one.
+
+mod installation;
+
+use bulla_proto::stored;
+use prost::Message;
+
+use crate::keys::{
+    Alias, Description, Key, KeyId, KeyRing, Reason, RotationPeriod, State, Tags, Timestamp,
+    Version, VersionParts,
+};
+use crate::policy::{PrincipalId, Role};
+
+pub(super) use installation::{INSTALLATION_ROW, Installation, RootSlot, TenantRecord};
+
+/// A kind of row that custody reads and writes.
+pub(super) trait Record: Sized {
+    /// The number in the row's key. Never reused.
+    const KIND: u8;
+
+    /// The id in the row's key.
+    fn row_id(&self) -> Vec<u8>;
+
+    /// When the scheduler must look at it.
+    fn due_at(&self) -> Option<Timestamp>;
+
+    /// The body.
+    fn encode(&self) -> Vec<u8>;
+
+    /// From the id and the body of a row whose MAC was good.
+    fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed>;
+}
+
+/// A version and its wrapped material.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct VersionRecord {
+    pub(super) key: KeyId,
+    pub(super) version: Version,
+    pub(super) wrapped_material: Vec<u8>,
+    pub(super) tenant_key_generation: u32,
+}
+
+/// An alias and the key it points at.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct AliasRecord {
+    pub(super) alias: Alias,
+    pub(super) key: KeyId,
+}
+
+/// The roles that a principal holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct BindingRecord {
+    pub(super) principal: PrincipalId,
+    pub(super) roles: Vec<Role>,
+}
+
+/// The outcome of a mutation, kept for a caller that asks again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct RequestRecord {
+    pub(super) id: [u8; 32],
+    pub(super) digest: [u8; 32],
+    pub(super) key: Option<KeyId>,
+    pub(super) version: u32,
+    pub(super) replacement_version: u32,
+    pub(super) create_time: Timestamp,
+}
+
+/// The body is not what its kind must be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the row's body is malformed")]
+pub(super) struct Malformed;
+
+/// How long the outcome of a mutation is kept, in milliseconds: 24 hours.
+pub(super) const REQUEST_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
+
+// === impl Key ===
+
+impl Record for Key {
+    const KIND: u8 = 4;
+
+    fn row_id(&self) -> Vec<u8> {
+        self.id.as_bytes().to_vec()
+    }
+
+    fn due_at(&self) -> Option<Timestamp> {
+        // A disabled key does not rotate, and must not stand in the way of those that do.
+        if self.disabled { None } else { self.next_rotation_time() }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        stored::KeyBody {
+            key_ring: self.key_ring.as_ref().map(ToString::to_string).unwrap_or_default(),
+            description: self.description.as_str().to_owned(),
+            tags: self.tags.pairs().clone(),
+            disabled: self.disabled,
+            primary_version: self.primary_version,
+            latest_version: self.latest_version,
+            rotation_period_ms: self.rotation_period.as_ms().unwrap_or(0),
+            create_time_ms: self.create_time.unix_ms(),
+            rotate_time_ms: self.rotate_time.unix_ms(),
+            aliases: self.aliases.iter().map(ToString::to_string).collect(),
+        }
+        .encode_to_vec()
+    }
+
+    fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
+        let body = stored::KeyBody::decode(body)?;
+        let key_ring = match body.key_ring.as_str() {
+            "" => None,
+            ring => Some(KeyRing::parse(ring)?),
+        };
+        if body.primary_version == 0 || body.primary_version > body.latest_version {
+            return Err(Malformed);
+        }
+        Ok(Self {
+            id: KeyId::from_slice(id)?,
+            key_ring,
+            description: Description::parse(&body.description)?,
+            tags: Tags::parse(body.tags)?,
+            aliases: body.aliases.iter().map(|a| Alias::parse(a)).collect::<Result<_, _>>()?,
+            disabled: body.disabled,
+            primary_version: body.primary_version,
+            latest_version: body.latest_version,
+            rotation_period: RotationPeriod::from_ms(body.rotation_period_ms)?,
+            create_time: Timestamp::from_unix_ms(body.create_time_ms),
+            rotate_time: Timestamp::from_unix_ms(body.rotate_time_ms),
+        })
+    }
+}
+
+// === impl VersionRecord ===
+
+impl VersionRecord {
+    /// The id of a version's row: the key's 16 bytes, then the number, so that versions sort.
+    pub(super) fn row_id_of(key: KeyId, number: u32) -> Vec<u8> {
+        let mut id = key.as_bytes().to_vec();
+        id.extend_from_slice(&number.to_be_bytes());
+        id
+    }
+}
+
+impl Record for VersionRecord {
+    const KIND: u8 = 5;
+
+    fn row_id(&self) -> Vec<u8> {
+        Self::row_id_of(self.key, self.version.number())
+    }
+
+    fn due_at(&self) -> Option<Timestamp> {
+        match self.version.state() {
+            State::DestroyScheduled => self.version.parts().destroy_time,
+            _ => None,
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let parts = self.version.parts();
+        let millis = |time: Option<Timestamp>| time.map_or(0, Timestamp::unix_ms);
+        stored::VersionBody {
+            state: u32::from(parts.state.number()),
+            former_state: parts.former_state.map_or(0, |state| u32::from(state.number())),
+            create_time_ms: parts.create_time.unix_ms(),
+            activate_time_ms: millis(parts.activate_time),
+            deactivate_time_ms: millis(parts.deactivate_time),
+            destroy_time_ms: millis(parts.destroy_time),
+            state_time_ms: parts.state_time.unix_ms(),
+            reason: parts.reason.as_str().to_owned(),
+            wrapped_material: self.wrapped_material.clone(),
+            tenant_key_generation: self.tenant_key_generation,
+        }
+        .encode_to_vec()
+    }
+
+    fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
+        let body = stored::VersionBody::decode(body)?;
+        let (key, number) = id.split_at_checked(16).ok_or(Malformed)?;
+        let time = |millis: i64| (millis != 0).then(|| Timestamp::from_unix_ms(millis));
+        let former_state = match body.former_state {
+            0 => None,
+            number => Some(State::from_number(number).ok_or(Malformed)?),
+        };
+        let version = Version::from_parts(VersionParts {
+            number: u32::from_be_bytes(number.try_into().map_err(|_| Malformed)?),
+            state: State::from_number(body.state).ok_or(Malformed)?,
+            former_state,
+            create_time: Timestamp::from_unix_ms(body.create_time_ms),
+            activate_time: time(body.activate_time_ms),
+            deactivate_time: time(body.deactivate_time_ms),
+            destroy_time: time(body.destroy_time_ms),
+            state_time: Timestamp::from_unix_ms(body.state_time_ms),
+            reason: Reason::parse(&body.reason)?,
+        })?;
+        Ok(Self {
+            key: KeyId::from_slice(key)?,
+            version,
+            wrapped_material: body.wrapped_material,
+            tenant_key_generation: body.tenant_key_generation,
+        })
+    }
+}
+
+// === impl AliasRecord ===
+
+impl Record for AliasRecord {
+    const KIND: u8 = 6;
+
+    fn row_id(&self) -> Vec<u8> {
+        self.alias.as_str().as_bytes().to_vec()
+    }
+
+    fn due_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        stored::AliasBody { key_id: self.key.as_bytes().to_vec() }.encode_to_vec()
+    }
+
+    fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
+        let body = stored::AliasBody::decode(body)?;
+        let alias = Alias::parse(std::str::from_utf8(id).map_err(|_| Malformed)?)?;
+        Ok(Self { alias, key: KeyId::from_slice(&body.key_id)? })
+    }
+}
+
+// === impl BindingRecord ===
+
+impl Record for BindingRecord {
+    const KIND: u8 = 7;
+
+    fn row_id(&self) -> Vec<u8> {
+        self.principal.as_str().as_bytes().to_vec()
+    }
+
+    fn due_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let roles = self.roles.iter().map(ToString::to_string).collect();
+        stored::RoleBindingBody { roles }.encode_to_vec()
+    }
+
+    fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
+        let body = stored::RoleBindingBody::decode(body)?;
+        let id = std::str::from_utf8(id).map_err(|_| Malformed)?;
+        Ok(Self {
+            principal: PrincipalId::parse(id).map_err(|_| Malformed)?,
+            roles: body
+                .roles
+                .iter()
+                .map(|role| Role::parse(role).map_err(|_| Malformed))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+// === impl RequestRecord ===
+
+impl Record for RequestRecord {
+    const KIND: u8 = 8;
+
+    fn row_id(&self) -> Vec<u8> {
+        self.id.to_vec()
+    }
+
+    fn due_at(&self) -> Option<Timestamp> {
+        Some(self.create_time.plus_ms(REQUEST_KEPT_MS))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        stored::RequestBody {
+            digest: self.digest.to_vec(),
+            key_id: self.key.map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
+            version: self.version,
+            replacement_version: self.replacement_version,
+            create_time_ms: self.create_time.unix_ms(),
+        }
+        .encode_to_vec()
+    }
+
+    fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
+        let body = stored::RequestBody::decode(body)?;
+        let key = match body.key_id.as_slice() {
+            [] => None,
+            id => Some(KeyId::from_slice(id)?),
+        };
+        Ok(Self {
+            id: array(id)?,
+            digest: array(&body.digest)?,
+            key,
+            version: body.version,
+            replacement_version: body.replacement_version,
+            create_time: Timestamp::from_unix_ms(body.create_time_ms),
+        })
+    }
+}
+
+macro_rules! malformed_from {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Malformed {
+            fn from(_: $error) -> Self {
+                Self
+            }
+        }
+    )*};
+}
+
+malformed_from!(
+    prost::DecodeError,
+    crate::keys::MalformedId,
+    crate::keys::MalformedName,
+    crate::keys::OutOfRange,
+    crate::keys::Inconsistent
+);
+
+fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Malformed> {
+    bytes.try_into().map_err(|_| Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::keys::{DestroyWait, Step, TenantId};
+
+    fn survives<R: Record + PartialEq + std::fmt::Debug>(record: &R) {
+        let again = R::decode(&record.row_id(), &record.encode()).unwrap();
+        assert_eq!(&again, record);
+    }
+
+    #[test]
+    fn every_record_survives_being_stored() {
+        let now = Timestamp::from_unix_ms(1_790_000_000_000);
+        let key_id = KeyId::from_bytes([3; 16]);
+        let (mut key, version) = Key::create(key_id, RotationPeriod::DEFAULT, now).unwrap();
+        survives(&key);
+        key.key_ring = Some(KeyRing::parse("payments/cards").unwrap());
+        key.description = Description::parse("cards").unwrap();
+        key.tags = Tags::parse([("team".into(), "payments".into())].into()).unwrap();
+        key.aliases = vec![Alias::parse("cards").unwrap(), Alias::parse("b").unwrap()];
+        key.disabled = true;
+        key.rotation_period = RotationPeriod::NEVER;
+        survives(&key);
+
+        let record = |version: Version| VersionRecord {
+            key: key_id,
+            version,
+            wrapped_material: vec![1; 138],
+            tenant_key_generation: 1,
+        };
+        survives(&record(version.clone()));
+        let aside = version.step(Step::Suspend, Reason::parse("leak?").unwrap(), now).unwrap();
+        survives(&record(aside.clone()));
+        let doomed = aside.schedule_destroy(DestroyWait::DEFAULT, Reason::none(), now).unwrap();
+        survives(&record(doomed.clone()));
+        survives(&record(doomed.step(Step::Destroy, Reason::none(), now).unwrap()));
+
+        survives(&Installation {
+            id: [1; 16],
+            environment: "staging".into(),
+            create_time: now,
+            root_generation: 1,
+        });
+        survives(&RootSlot {
+            id: [2; 16],
+            kind: "key-file".into(),
+            root_generation: 1,
+            wrapped_root: vec![5; 138],
+            create_time: now,
+        });
+        survives(&TenantRecord {
+            id: TenantId::from_bytes([4; 16]),
+            name: "demo".into(),
+            wrapped_key: vec![6; 138],
+            key_generation: 1,
+            create_time: now,
+        });
+        survives(&AliasRecord { alias: Alias::parse("cards").unwrap(), key: key_id });
+        survives(&BindingRecord {
+            principal: PrincipalId::parse("spiffe://demo.bulla/app").unwrap(),
+            roles: vec![Role::KeyUser, Role::Auditor],
+        });
+        survives(&RequestRecord {
+            id: [7; 32],
+            digest: [8; 32],
+            key: Some(key_id),
+            version: 3,
+            replacement_version: 4,
+            create_time: now,
+        });
+    }
+
+    #[test]
+    fn a_body_that_is_not_its_kind_is_malformed() {
+        let id = [3; 16];
+        assert_eq!(Key::decode(&id, &[]), Err(Malformed), "no version");
+        assert_eq!(Key::decode(&id, &[0xff; 9]), Err(Malformed));
+        assert_eq!(Key::decode(&id[1..], &[]), Err(Malformed));
+        assert_eq!(VersionRecord::decode(&id, &[]), Err(Malformed));
+        assert_eq!(AliasRecord::decode(&[0xff], &[]), Err(Malformed));
+        assert_eq!(BindingRecord::decode(b"root", &[]), Err(Malformed));
+    }
+}

@@ -1,0 +1,216 @@
+//! Tenants and what their keys open: the wrapped material of versions, and the MACs of rows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::crypto::{
+    Binding, BlobKind, ContextError, EncryptionContext, Header, Kek, KeyMaterial, MacKey, Random,
+};
+use crate::keys::{KeyId, TenantId, Version};
+use crate::store::{Put, Row, Store};
+
+use super::Custody;
+use super::error::CustodyError;
+use super::mac::{self, ROW_MAC_LABEL};
+use super::rows::{Record, TenantRecord, VersionRecord};
+
+/// Every tenant, by id and by name.
+#[derive(Clone, Default)]
+pub(super) struct Tenants {
+    by_id: HashMap<TenantId, Arc<Tenant>>,
+    by_name: HashMap<String, TenantId>,
+}
+
+/// A tenant whose key is open.
+pub(super) struct Tenant {
+    pub(super) id: TenantId,
+    pub(super) name: String,
+    generation: u32,
+    kek: Kek,
+    row_mac: MacKey,
+}
+
+// === impl Tenants ===
+
+impl Tenants {
+    pub(super) fn insert(&mut self, tenant: Tenant) {
+        self.by_name.insert(tenant.name.clone(), tenant.id);
+        self.by_id.insert(tenant.id, Arc::new(tenant));
+    }
+}
+
+// === impl Custody ===
+
+impl Custody {
+    /// The tenant of this name.
+    pub fn tenant_named(&self, name: &str) -> Option<TenantId> {
+        self.tenants.load().by_name.get(name).copied()
+    }
+
+    /// The name of this tenant.
+    pub fn tenant_name(&self, id: TenantId) -> Option<String> {
+        self.tenants.load().by_id.get(&id).map(|tenant| tenant.name.clone())
+    }
+
+    /// Every tenant.
+    pub fn tenant_ids(&self) -> Vec<TenantId> {
+        self.tenants.load().by_id.keys().copied().collect()
+    }
+
+    pub(super) fn tenant(&self, id: TenantId) -> Result<Arc<Tenant>, CustodyError> {
+        self.tenants.load().by_id.get(&id).cloned().ok_or(CustodyError::NotFound)
+    }
+
+    /// Makes a tenant and its key, wrapped under the root.
+    pub async fn add_tenant(&self, name: &str) -> Result<TenantId, CustodyError> {
+        if self.tenant_named(name).is_some() {
+            return Err(CustodyError::AlreadyExists);
+        }
+        let mut id = [0; 16];
+        self.random.fill(&mut id)?;
+        let id = TenantId::from_bytes(id);
+        let material = KeyMaterial::generate(&*self.random)?;
+        let binding = tenant_binding(&self.installation.id, id, FIRST_GENERATION)?;
+        let record = TenantRecord {
+            id,
+            name: name.to_owned(),
+            wrapped_key: self.root.wrap_key(&*self.random, &binding, &material)?,
+            key_generation: FIRST_GENERATION,
+            create_time: self.now(),
+        };
+        let put = mac::seal(&self.root_row_mac, TenantId::INSTALLATION, &record);
+        self.put_new(vec![put]).await?;
+        self.admit(Tenant::new(&record, &material));
+        Ok(id)
+    }
+
+    /// Opens every tenant's key: each must verify and open, or nothing starts.
+    pub(super) async fn open_tenants(&self) -> Result<(), CustodyError> {
+        let mut after = None;
+        loop {
+            let rows = super::read::page::<TenantRecord>(
+                &*self.store,
+                TenantId::INSTALLATION,
+                Vec::new(),
+                after,
+                PAGE,
+            )
+            .await?;
+            for row in &rows {
+                let record: TenantRecord = super::read::trust(&self.root_row_mac, row)?;
+                let binding =
+                    tenant_binding(&self.installation.id, record.id, record.key_generation)?;
+                let material = self
+                    .root
+                    .open_key(&binding, &record.wrapped_key)
+                    .map_err(|failure| CustodyError::unopened(TenantRecord::KIND, failure))?;
+                self.admit(Tenant::new(&record, &material));
+            }
+            match rows.last() {
+                Some(last) if rows.len() == PAGE => after = Some(last.key.id.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn admit(&self, tenant: Tenant) {
+        let mut tenants = Tenants::clone(&self.tenants.load());
+        tenants.insert(tenant);
+        self.tenants.store(Arc::new(tenants));
+    }
+}
+
+// === impl Tenant ===
+
+impl Tenant {
+    fn new(record: &TenantRecord, material: &KeyMaterial) -> Self {
+        Self {
+            id: record.id,
+            name: record.name.clone(),
+            generation: record.key_generation,
+            kek: material.kek(),
+            row_mac: material.mac_key(ROW_MAC_LABEL),
+        }
+    }
+
+    /// The record of a new version, with fresh material that nobody has seen.
+    pub(super) fn make_version(
+        &self,
+        random: &dyn Random,
+        key: KeyId,
+        version: Version,
+    ) -> Result<VersionRecord, CustodyError> {
+        let material = KeyMaterial::generate(random)?;
+        let binding = self.version_binding(key, version.number(), self.generation)?;
+        Ok(VersionRecord {
+            key,
+            wrapped_material: self.kek.wrap_key(random, &binding, &material)?,
+            tenant_key_generation: self.generation,
+            version,
+        })
+    }
+
+    /// Opens a version's material.
+    pub(super) fn open_version(&self, record: &VersionRecord) -> Result<Kek, CustodyError> {
+        let number = record.version.number();
+        let binding = self.version_binding(record.key, number, record.tenant_key_generation)?;
+        let material = self
+            .kek
+            .open_key(&binding, &record.wrapped_material)
+            .map_err(|failure| CustodyError::unopened(VersionRecord::KIND, failure))?;
+        Ok(material.kek())
+    }
+
+    pub(super) fn seal<R: Record>(&self, record: &R) -> Put {
+        mac::seal(&self.row_mac, self.id, record)
+    }
+
+    pub(super) fn trust<R: Record>(&self, row: &Row) -> Result<R, CustodyError> {
+        if row.key.tenant != *self.id.as_bytes() {
+            return Err(CustodyError::Tampered { kind: R::KIND, problem: "another tenant's" });
+        }
+        super::read::trust(&self.row_mac, row)
+    }
+
+    fn version_binding(
+        &self,
+        key: KeyId,
+        number: u32,
+        generation: u32,
+    ) -> Result<Binding, CustodyError> {
+        let context = context([("tenant_key_generation", generation.to_string())])?;
+        let header = Header::new(BlobKind::Kek, *key.as_bytes(), number, 0)?;
+        Ok(Binding::new(&header, self.id.as_bytes(), &context))
+    }
+}
+
+/// What a tenant's wrapped key is bound to, besides its tenant and generation: the installation.
+fn tenant_binding(
+    installation_id: &[u8; 16],
+    tenant: TenantId,
+    generation: u32,
+) -> Result<Binding, CustodyError> {
+    let context = context([("installation_id", hex::encode(installation_id))])?;
+    let header = Header::new(BlobKind::Tenant, *tenant.as_bytes(), generation, 0)?;
+    Ok(Binding::new(&header, tenant.as_bytes(), &context))
+}
+
+pub(super) fn context<const N: usize>(
+    pairs: [(&str, String); N],
+) -> Result<EncryptionContext, ContextError> {
+    EncryptionContext::new(pairs.map(|(key, value)| (key.to_owned(), value)))
+}
+
+const FIRST_GENERATION: u32 = 1;
+const PAGE: usize = 500;
+
+impl Custody {
+    pub(super) async fn put_new(&self, puts: Vec<Put>) -> Result<u64, CustodyError> {
+        let expect =
+            puts.iter().map(|put| crate::store::Expect { key: put.key.clone(), revision: None });
+        let commit =
+            crate::store::Commit { expect: expect.collect(), puts, tombstones: Vec::new() };
+        let store: &dyn Store = &*self.store;
+        Ok(store.commit(commit).await?)
+    }
+}

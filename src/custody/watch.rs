@@ -1,0 +1,179 @@
+//! What changed: for the cache, for callers who watch keys, and for the scheduler.
+
+use std::sync::OnceLock;
+
+use crate::keys::{Alias, Key, KeyId, TenantId};
+use crate::policy::Permit;
+use crate::store::{Change, Commit, Expect, Row, StoreError};
+
+use super::Custody;
+use super::error::CustodyError;
+use super::records::{AliasEntry, TrustedKey, TrustedVersion};
+use super::rows::{AliasRecord, Record, RequestRecord, VersionRecord};
+
+/// Something that changed about the keys of a tenant.
+pub enum KeyChange {
+    /// A key was made or changed.
+    Key(TrustedKey),
+    /// A version was made or changed.
+    Version(TrustedVersion),
+    /// An alias was pointed at a key.
+    Alias(AliasEntry),
+    /// An alias was removed.
+    AliasRemoved(Alias),
+}
+
+/// Changes up to a revision.
+pub struct Watched {
+    /// In order.
+    pub changes: Vec<(u64, KeyChange)>,
+    /// Where to go on.
+    pub revision: u64,
+}
+
+/// Something whose time has come.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Due {
+    /// The key is to be rotated.
+    Rotate(TenantId, KeyId),
+    /// The version is to be destroyed.
+    Destroy(TenantId, KeyId, u32),
+}
+
+// === impl Custody ===
+
+impl Custody {
+    /// Forgets what changed, as the store tells it, for as long as the future is polled.
+    ///
+    /// When the store does not answer, what is kept stays in use; a later release bounds for how long.
+    pub async fn follow(&self) {
+        let mut position = None;
+        loop {
+            match self.follow_once(position).await {
+                Ok(next) => {
+                    if position.is_some() && position == Some(next) {
+                        self.store.wait_hint(next).await;
+                    }
+                    position = Some(next);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read changes from the store");
+                    self.store.wait_hint(u64::MAX).await;
+                }
+            }
+        }
+    }
+
+    async fn follow_once(&self, position: Option<u64>) -> Result<u64, StoreError> {
+        let Some(after) = position else {
+            // Whatever was read before the head was known may be old.
+            let head = self.store.status().await?.head;
+            self.caches.clear();
+            return Ok(head);
+        };
+        match self.store.changes(after, PAGE).await {
+            Ok(page) => {
+                self.caches.forget(page.changes.iter().map(Change::key));
+                Ok(page.cursor)
+            }
+            Err(StoreError::Expired { .. }) => {
+                let head = self.store.status().await?.head;
+                self.caches.clear();
+                Ok(head)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The revision that watching from now starts after.
+    pub async fn revision(&self) -> Result<u64, CustodyError> {
+        Ok(self.store.status().await?.head)
+    }
+
+    /// What changed about the keys of the permit's tenant after `after`. May be nothing, with a
+    /// revision that still moved on.
+    pub async fn watch(&self, permit: &Permit, after: u64) -> Result<Watched, CustodyError> {
+        let tenant = self.tenant(permit.tenant())?;
+        let page = self.store.changes(after, PAGE).await?;
+        let mut changes = Vec::new();
+        for change in &page.changes {
+            let key = change.key();
+            if key.tenant != *tenant.id.as_bytes() {
+                continue;
+            }
+            let shown = match (key.kind, change) {
+                (Key::KIND, Change::Put(row)) => KeyChange::Key(TrustedKey {
+                    tenant: tenant.id,
+                    key: tenant.trust(row)?,
+                    revision: row.revision,
+                }),
+                (VersionRecord::KIND, Change::Put(row)) => KeyChange::Version(TrustedVersion {
+                    tenant: tenant.id,
+                    record: tenant.trust(row)?,
+                    revision: row.revision,
+                    kek: OnceLock::new(),
+                }),
+                (AliasRecord::KIND, Change::Put(row)) => {
+                    let AliasRecord { alias, key } = tenant.trust(row)?;
+                    KeyChange::Alias(AliasEntry { alias, key })
+                }
+                (AliasRecord::KIND, Change::Gone { key, .. }) => {
+                    let name = std::str::from_utf8(&key.id).ok();
+                    match name.and_then(|name| Alias::parse(name).ok()) {
+                        Some(alias) => KeyChange::AliasRemoved(alias),
+                        None => continue,
+                    }
+                }
+                _ => continue,
+            };
+            changes.push((change.revision(), shown));
+        }
+        Ok(Watched { changes, revision: page.cursor })
+    }
+
+    /// Returns when something after `after` may be there, or after a quarter of a second.
+    pub async fn wait(&self, after: u64) {
+        self.store.wait_hint(after).await;
+    }
+
+    /// What is due now, at most `limit`, the longest due first. Outcomes of requests that are no
+    /// longer kept are removed on the way.
+    pub async fn due(&self, limit: usize) -> Result<Vec<Due>, CustodyError> {
+        let rows = self.store.due(self.now().unix_ms(), limit).await?;
+        let mut due = Vec::new();
+        let mut expired = Vec::new();
+        for row in &rows {
+            let tenant_id = TenantId::from_bytes(row.key.tenant);
+            let Ok(tenant) = self.tenant(tenant_id) else { continue };
+            match row.key.kind {
+                Key::KIND => {
+                    let key: Key = tenant.trust(row)?;
+                    due.push(Due::Rotate(tenant_id, key.id));
+                }
+                VersionRecord::KIND => {
+                    let record: VersionRecord = tenant.trust(row)?;
+                    due.push(Due::Destroy(tenant_id, record.key, record.version.number()));
+                }
+                RequestRecord::KIND => expired.push(row),
+                _ => {}
+            }
+        }
+        self.remove_expired(&expired).await?;
+        Ok(due)
+    }
+
+    async fn remove_expired(&self, rows: &[&Row]) -> Result<(), CustodyError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let expect = rows
+            .iter()
+            .map(|row| Expect { key: row.key.clone(), revision: Some(row.revision) })
+            .collect();
+        let tombstones = rows.iter().map(|row| row.key.clone()).collect();
+        self.store.commit(Commit { expect, puts: Vec::new(), tombstones }).await?;
+        Ok(())
+    }
+}
+
+const PAGE: usize = 500;
