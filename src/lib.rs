@@ -10,5 +10,7 @@ pub mod crypto;
 pub mod custody;
 pub mod keys;
 pub mod policy;
+pub mod rotation;
+pub mod service;
 pub mod store;
 pub mod trail;

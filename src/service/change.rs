@@ -1,0 +1,133 @@
+//! Use cases that change what is stored: recorded before the commit and after it, and done once for
+//! each request id.
+
+use crate::audit::Record;
+use crate::custody::{Changes, Custody, CustodyError, Past, RequestKey};
+use crate::keys::KeyId;
+use crate::policy::{Action, Permit, PrincipalId};
+
+use super::perform::{Act, Caller, Desk, caught};
+use super::refusal::Refusal;
+
+/// Something that a caller can have changed.
+pub trait Change: Send + Sync {
+    /// What it gives.
+    type Reply: Send;
+
+    /// What the caller must be allowed to do.
+    fn action(&self) -> Action;
+
+    /// The caller's id for this request and its digest, if it gave one.
+    fn request(&self) -> Option<&RequestKey>;
+
+    /// The principal whose rights it would change, if it is about one.
+    fn whom(&self) -> Option<&PrincipalId> {
+        None
+    }
+
+    /// Puts what was asked into the record.
+    fn describe(&self, record: &mut Record);
+
+    /// Gathers the change. Commits nothing.
+    fn change<'c>(
+        &self,
+        act: &mut Act<'c>,
+    ) -> impl Future<Output = Result<Changed<'c>, Refusal>> + Send;
+
+    /// The reply, from what was committed now or when the same request was made before.
+    fn reply(
+        &self,
+        custody: &Custody,
+        permit: &Permit,
+        past: Past,
+    ) -> impl Future<Output = Result<Self::Reply, Refusal>> + Send;
+}
+
+/// A change that was gathered, and what it leads to.
+pub struct Changed<'c> {
+    /// To be committed.
+    pub changes: Changes<'c>,
+    /// What the reply is made from.
+    pub past: Past,
+}
+
+// === impl Desk ===
+
+impl Desk {
+    /// Makes the change, or refuses it. What it is about is durable in the audit log before the
+    /// commit, and how it ended is before this returns.
+    pub async fn perform_change<C: Change>(
+        &self,
+        caller: &Caller,
+        action: Action,
+        asked: Result<C, Refusal>,
+    ) -> Result<C::Reply, Refusal> {
+        let mut record = self.draft(caller, action.name());
+        let work = async {
+            let whom = asked.as_ref().ok().and_then(Change::whom);
+            if let Ok(change) = &asked {
+                change.describe(&mut record);
+            }
+            let (permit, roles) = self.decide(caller, action, whom).await?;
+            let change = asked?;
+            let mut act = self.act(caller, &permit, &roles, &mut record);
+            let past = self.commit_once(&change, &mut act).await?;
+            change.reply(&self.office().custody, &permit, past).await
+        };
+        let outcome = caught(work).await;
+        self.close(record, outcome).await
+    }
+
+    async fn commit_once<C: Change>(&self, change: &C, act: &mut Act<'_>) -> Result<Past, Refusal> {
+        let request = change.request();
+        if let Some(request) = request {
+            act.record.request_id = request.id.as_str().to_owned().into();
+            if let Some(past) = act.custody.recall(act.permit, request).await? {
+                return Ok(replayed(act.record, past));
+            }
+        }
+        let Changed { mut changes, past } = change.change(act).await?;
+        if let Some(request) = request {
+            changes.remember(act.permit, request, past).await?;
+        }
+        complete(act.record, past);
+        self.announce(act.record).await?;
+        match changes.commit().await {
+            Ok(_) => Ok(past),
+            // The same request may have been made on another connection a moment ago.
+            Err(CustodyError::Conflict) => match request {
+                Some(request) => match act.custody.recall(act.permit, request).await? {
+                    Some(past) => Ok(replayed(act.record, past)),
+                    None => Err(Refusal::Conflict),
+                },
+                None => Err(Refusal::Conflict),
+            },
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+// === impl Changed ===
+
+impl<'c> Changed<'c> {
+    /// A change of a key.
+    pub(super) fn of_key(changes: Changes<'c>, key: KeyId) -> Self {
+        Self { changes, past: Past { key: Some(key), ..Past::default() } }
+    }
+
+    /// A change of a version.
+    pub(super) fn of_version(changes: Changes<'c>, key: KeyId, version: u32) -> Self {
+        Self { changes, past: Past { key: Some(key), version, replacement_version: 0 } }
+    }
+}
+
+fn complete(record: &mut Record, past: Past) {
+    record.key = past.key.or(record.key);
+    record.version = past.version;
+}
+
+fn replayed(record: &mut Record, past: Past) -> Past {
+    complete(record, past);
+    record.detail = "the same request was made before; nothing was changed again".into();
+    past
+}

@@ -1,0 +1,89 @@
+//! Marks a version as compromised. An Active one is replaced in the same commit, so that nothing more
+//! is wrapped under it and nobody has to wait.
+
+use std::sync::Arc;
+
+use crate::audit::Record;
+use crate::custody::{Custody, Past, RequestKey, TrustedVersion};
+use crate::keys::{KeyRef, Reason};
+use crate::policy::{Action, Permit};
+
+use super::change::{Change, Changed};
+use super::perform::Act;
+use super::read_keys::made;
+use super::refusal::Refusal;
+
+/// A version that leaked, or may have.
+pub struct CompromiseVersion {
+    /// Of which key.
+    pub key: KeyRef,
+    /// Which version.
+    pub version: u32,
+    /// What is known, for the record.
+    pub reason: Reason,
+    /// The caller's id for this request.
+    pub request: Option<RequestKey>,
+}
+
+/// The version, and the one that took its place if it was Active.
+pub struct Compromised {
+    /// The compromised version.
+    pub version: Arc<TrustedVersion>,
+    /// The new Active one.
+    pub replacement: Option<Arc<TrustedVersion>>,
+}
+
+// === impl CompromiseVersion ===
+
+impl Change for CompromiseVersion {
+    type Reply = Compromised;
+
+    fn action(&self) -> Action {
+        Action::CompromiseVersion
+    }
+
+    fn request(&self) -> Option<&RequestKey> {
+        self.request.as_ref()
+    }
+
+    fn describe(&self, record: &mut Record) {
+        record.version = self.version;
+        record.detail = format!("key={} reason={}", self.key, self.reason.as_str()).into();
+    }
+
+    async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
+        let key = act.custody.key(act.permit, &self.key).await?;
+        act.record.key = Some(key.id());
+        let was = act.custody.version(act.permit, key.id(), self.version).await?;
+        let now = act.custody.now();
+        let (version, succession) =
+            key.key().compromise(was.version(), self.reason.clone(), now)?;
+        let mut changes = act.custody.change(act.permit)?;
+        changes.put_version(version, &was);
+        let mut replacement_version = 0;
+        match succession {
+            Some(after) => {
+                replacement_version = after.active.number();
+                changes.put_key(&after.key, &key);
+                changes.put_new_version(key.id(), after.active)?;
+            }
+            None => changes.expect_key(&key),
+        }
+        let past = Past { key: Some(key.id()), version: self.version, replacement_version };
+        Ok(Changed { changes, past })
+    }
+
+    async fn reply(
+        &self,
+        custody: &Custody,
+        permit: &Permit,
+        past: Past,
+    ) -> Result<Compromised, Refusal> {
+        let id = made(past.key)?;
+        let replacement = match past.replacement_version {
+            0 => None,
+            number => Some(custody.version(permit, id, number).await?),
+        };
+        Ok(Compromised { version: custody.version(permit, id, past.version).await?, replacement })
+    }
+}

@@ -1,0 +1,73 @@
+//! Makes a key, its first version and its first name, in one commit.
+
+use crate::audit::Record;
+use crate::custody::{Custody, Past, RequestKey};
+use crate::keys::{Alias, Description, Key, KeyRing, RotationPeriod, Tags};
+use crate::policy::{Action, Permit};
+
+use super::change::{Change, Changed};
+use super::perform::Act;
+use super::read_keys::KeyView;
+use super::refusal::Refusal;
+
+/// A key to make.
+pub struct CreateKey {
+    /// Its first name.
+    pub alias: Option<Alias>,
+    /// The ring it lives in.
+    pub key_ring: Option<KeyRing>,
+    /// What it is for.
+    pub description: Description,
+    /// Tags.
+    pub tags: Tags,
+    /// How often it rotates by itself.
+    pub rotation_period: RotationPeriod,
+    /// The caller's id for this request.
+    pub request: Option<RequestKey>,
+}
+
+// === impl CreateKey ===
+
+impl Change for CreateKey {
+    type Reply = KeyView;
+
+    fn action(&self) -> Action {
+        Action::CreateKey
+    }
+
+    fn request(&self) -> Option<&RequestKey> {
+        self.request.as_ref()
+    }
+
+    fn describe(&self, record: &mut Record) {
+        if let Some(alias) = &self.alias {
+            record.detail = format!("alias={alias}").into();
+        }
+    }
+
+    async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
+        let id = act.custody.new_key_id()?;
+        let (mut key, version) = Key::create(id, self.rotation_period, act.custody.now())?;
+        key.key_ring.clone_from(&self.key_ring);
+        key.description.clone_from(&self.description);
+        key.tags.clone_from(&self.tags);
+        key.aliases.extend(self.alias.clone());
+        let number = version.number();
+        let mut changes = act.custody.change(act.permit)?;
+        if let Some(alias) = &self.alias {
+            changes.put_alias(alias, id, true).await?;
+        }
+        changes.put_new_key(&key);
+        changes.put_new_version(id, version)?;
+        Ok(Changed::of_version(changes, id, number))
+    }
+
+    async fn reply(
+        &self,
+        custody: &Custody,
+        permit: &Permit,
+        past: Past,
+    ) -> Result<KeyView, Refusal> {
+        KeyView::of_id(custody, permit, past.key).await
+    }
+}

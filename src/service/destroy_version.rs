@@ -1,0 +1,56 @@
+//! Destroys the material of a version whose time has come. The scheduler's alone; the record stays.
+
+use crate::audit::Record;
+use crate::custody::{Custody, Past, RequestKey};
+use crate::keys::{KeyId, Step};
+use crate::policy::{Action, Permit};
+
+use super::change::{Change, Changed};
+use super::perform::Act;
+use super::refusal::Refusal;
+
+/// A version to destroy now.
+pub struct DestroyVersion {
+    /// Of which key.
+    pub key: KeyId,
+    /// Which version.
+    pub version: u32,
+}
+
+// === impl DestroyVersion ===
+
+impl Change for DestroyVersion {
+    type Reply = ();
+
+    fn action(&self) -> Action {
+        Action::DestroyVersion
+    }
+
+    fn request(&self) -> Option<&RequestKey> {
+        None
+    }
+
+    fn describe(&self, record: &mut Record) {
+        record.key = Some(self.key);
+        record.version = self.version;
+    }
+
+    async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
+        let key = act.custody.key_by_id(act.permit, self.key).await?;
+        let was = act.custody.version(act.permit, self.key, self.version).await?;
+        let now = act.custody.now();
+        if !was.version().destroy_is_due(now) {
+            return Err(Refusal::Conflict);
+        }
+        let reason = was.version().parts().reason.clone();
+        let after = was.version().step(Step::Destroy, reason, now)?;
+        let mut changes = act.custody.change(act.permit)?;
+        changes.expect_key(&key);
+        changes.put_version(after, &was);
+        Ok(Changed::of_version(changes, self.key, self.version))
+    }
+
+    async fn reply(&self, _: &Custody, _: &Permit, _: Past) -> Result<(), Refusal> {
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! Wraps a small payload of the caller's.
+
+use zeroize::Zeroizing;
+
+use crate::audit::Record;
+use crate::crypto::{Binding, BlobKind, EncryptionContext, Header};
+use crate::keys::{KeyId, KeyRef, Use};
+use crate::policy::Action;
+
+use super::perform::{Act, UseCase};
+use super::record::recorded;
+use super::refusal::Refusal;
+
+/// 1 to 4096 bytes to wrap.
+pub struct Encrypt {
+    /// The key to wrap under.
+    pub key: KeyRef,
+    /// Wiped when this is dropped.
+    pub plaintext: Zeroizing<Vec<u8>>,
+    /// Bound to the blob.
+    pub context: EncryptionContext,
+    /// 0: not said.
+    pub store: u32,
+}
+
+/// A blob and what it is under.
+pub struct Wrapped {
+    /// The blob.
+    pub ciphertext: Vec<u8>,
+    /// The key.
+    pub key: KeyId,
+    /// Its version.
+    pub version: u32,
+}
+
+// === impl Encrypt ===
+
+impl UseCase for Encrypt {
+    type Reply = Wrapped;
+
+    const ACTION: Action = Action::Encrypt;
+
+    fn describe(&self, record: &mut Record) {
+        record.store = self.store;
+        record.items = 1;
+        record.context = recorded(&self.context);
+    }
+
+    async fn act(self, act: &mut Act<'_>) -> Result<Wrapped, Refusal> {
+        let mut key = act.custody.key(act.permit, &self.key).await?;
+        act.record.key = Some(key.id());
+        let version = act.custody.wrapping_version(act.permit, &mut key).await?;
+        act.record.version = version.number();
+        let kek = act.custody.material(act.permit, &key, &version, Use::Wrap)?;
+        let header =
+            Header::new(BlobKind::Client, *key.id().as_bytes(), version.number(), self.store)?;
+        let binding = Binding::new(&header, act.permit.tenant().as_bytes(), &self.context);
+        let ciphertext = kek.wrap(act.custody.random(), &binding, &self.plaintext)?;
+        Ok(Wrapped { ciphertext, key: key.id(), version: version.number() })
+    }
+}

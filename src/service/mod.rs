@@ -1,0 +1,54 @@
+//! What callers can have done: one file for each use case, and [`Desk::perform`], the one way in.
+//!
+//! `perform` decides, acts, records and only then replies. Nothing here knows of gRPC, of rows or of
+//! certificates, and no use case runs without the permit that the decision gave.
+
+mod access;
+mod aliases;
+mod change;
+mod compromise_version;
+mod create_key;
+mod decrypt;
+mod destroy_version;
+mod encrypt;
+mod generate_data_key;
+mod generate_random;
+mod inspect;
+mod perform;
+mod re_encrypt;
+mod read_audit;
+mod read_keys;
+mod record;
+mod refusal;
+mod rotate_key;
+mod schedule_destroy;
+mod status;
+mod step_version;
+mod update_key;
+mod watch_keys;
+
+pub use access::{BindRole, ListRoleBindings, RoleChange, WhoAmI, WhoAmIReply};
+pub use aliases::{DeleteAlias, ListAliases, SetAlias};
+pub use change::{Change, Changed};
+pub use compromise_version::{CompromiseVersion, Compromised};
+pub use create_key::CreateKey;
+pub use decrypt::{Decrypt, DecryptMany, Opened};
+pub use destroy_version::DestroyVersion;
+pub use encrypt::{Encrypt, Wrapped};
+pub use generate_data_key::{DataKeyPair, GenerateDataKeys, GeneratedDataKeys};
+pub use generate_random::GenerateRandom;
+pub use inspect::{Inspect, Inspected};
+pub use perform::{Act, Caller, Desk, Office, UseCase};
+pub use re_encrypt::{Destination, Moved, ReEncrypt, ReEncryptMany};
+pub use read_audit::{AuditPage, AuditRecord, ReadAudit};
+pub use read_keys::{GetKey, GetVersion, KeyPage, KeyView, ListKeys, ListVersions, VersionPage};
+pub use refusal::Refusal;
+pub use rotate_key::{RotateKey, Rotated};
+pub use schedule_destroy::ScheduleDestroy;
+pub use status::{Status, StatusReply};
+pub use step_version::{StepVersion, VersionStep};
+pub use update_key::{SetKeyEnabled, UpdateKey};
+pub use watch_keys::{KeyChange, WatchKeys, WatchPage};
+
+pub use crate::crypto::EncryptionContext;
+pub use crate::custody::{AliasEntry, RequestKey, RoleBinding, TrustedVersion};

@@ -1,0 +1,132 @@
+//! Moves blobs to the Active version of a key. The plaintext never leaves, and the new blob is opened
+//! once more and compared before it is given.
+
+use crate::audit::{self, Record};
+use crate::crypto::{Binding, BlobKind, EncryptionContext, Header};
+use crate::keys::{KeyId, KeyRef, Use};
+use crate::policy::{Action, Permit};
+
+use super::decrypt::{Found, client_header};
+use super::perform::{Act, UseCase};
+use super::record::{Tally, recorded};
+use super::refusal::Refusal;
+
+/// A blob to move.
+pub struct ReEncrypt {
+    /// The blob.
+    pub ciphertext: Vec<u8>,
+    /// The context that it was wrapped with.
+    pub context: EncryptionContext,
+    /// Where it goes.
+    pub destination: Destination,
+}
+
+/// What the new blob is bound to.
+pub struct Destination {
+    /// Absent: the key that the blob is already under.
+    pub key: Option<KeyRef>,
+    /// Absent: the source's.
+    pub context: Option<EncryptionContext>,
+    /// Absent: the source's.
+    pub store: Option<u32>,
+}
+
+/// 1 to 1000 blobs to move, each with a result of its own. An item that did not parse stands as its
+/// refusal.
+pub struct ReEncryptMany(pub Vec<Result<ReEncrypt, Refusal>>);
+
+/// A blob that was moved.
+pub struct Moved {
+    /// The new blob.
+    pub ciphertext: Vec<u8>,
+    /// The key it was under.
+    pub source_key: KeyId,
+    /// That key's version.
+    pub source_version: u32,
+    /// The key it is under.
+    pub key: KeyId,
+    /// That key's version.
+    pub version: u32,
+}
+
+// === impl ReEncrypt ===
+
+impl ReEncrypt {
+    /// Needs two rights: to move from the source key (the permit), and `to` move to the destination.
+    async fn carry(&self, act: &mut Act<'_>, to: &Permit) -> Result<Moved, Refusal> {
+        let header = client_header(&self.ciphertext)?;
+        act.record.key = Some(KeyId::from_bytes(*header.key_id()));
+        act.record.version = header.version();
+        act.record.store = header.store();
+        let source = Found::of(act, act.permit, header).await?;
+        let tenant = act.permit.tenant();
+        let from_kek = source.material(act, act.permit, Use::ReEncryptFrom)?;
+        let from_binding = Binding::new(&source.header, tenant.as_bytes(), &self.context);
+
+        let mut key = match &self.destination.key {
+            Some(named) => act.custody.key(to, named).await?,
+            None => act.custody.key_by_id(to, source.key.id()).await?,
+        };
+        let version = act.custody.wrapping_version(to, &mut key).await?;
+        let kek = act.custody.material(to, &key, &version, Use::Wrap)?;
+        let store = self.destination.store.unwrap_or(source.header.store());
+        let header = Header::new(BlobKind::Client, *key.id().as_bytes(), version.number(), store)?;
+        let context = self.destination.context.as_ref().unwrap_or(&self.context);
+        let binding = Binding::new(&header, to.tenant().as_bytes(), context);
+        let random = act.custody.random();
+        let ciphertext = from_kek.rewrap(&from_binding, &self.ciphertext, kek, &binding, random)?;
+        act.record.destination =
+            Some(audit::Destination { key: key.id(), version: version.number(), store });
+        Ok(Moved {
+            ciphertext,
+            source_key: source.key.id(),
+            source_version: source.version.number(),
+            key: key.id(),
+            version: version.number(),
+        })
+    }
+}
+
+impl UseCase for ReEncrypt {
+    type Reply = Moved;
+
+    const ACTION: Action = Action::ReEncryptFrom;
+
+    fn describe(&self, record: &mut Record) {
+        record.items = 1;
+        record.context = recorded(&self.context);
+    }
+
+    async fn act(self, act: &mut Act<'_>) -> Result<Moved, Refusal> {
+        let to = act.also(Action::ReEncryptTo)?;
+        self.carry(act, &to).await
+    }
+}
+
+// === impl ReEncryptMany ===
+
+impl UseCase for ReEncryptMany {
+    type Reply = Vec<Result<Moved, Refusal>>;
+
+    const ACTION: Action = Action::ReEncryptFrom;
+
+    fn describe(&self, record: &mut Record) {
+        record.items = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+    }
+
+    async fn act(self, act: &mut Act<'_>) -> Result<Self::Reply, Refusal> {
+        let to = act.also(Action::ReEncryptTo)?;
+        let mut results = Vec::with_capacity(self.0.len());
+        let mut tally = Tally::default();
+        for item in self.0 {
+            let result = match item {
+                Ok(item) => item.carry(act, &to).await,
+                Err(refusal) => Err(refusal),
+            };
+            tally.count(act.record, result.as_ref().err());
+            results.push(result);
+        }
+        act.record.item_details = tally.into_items();
+        Ok(results)
+    }
+}

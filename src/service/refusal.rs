@@ -1,0 +1,242 @@
+//! Why a call was not done: one text for the caller, and a class that only the record has.
+
+use crate::crypto::{ContextError, OpenFailure, RewrapFailure, VersionZero, WrapFailure};
+use crate::custody::CustodyError;
+use crate::keys::{IllegalStep, KeyRefusal, State};
+use crate::policy::Denied;
+use crate::trail::TrailError;
+
+/// A refusal or failure. `Display` is what the caller reads.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Not allowed, or not there: one answer for both (attack C02).
+    #[error("not found, or not allowed; ask for a role that gives this action, or check the name")]
+    Denied {
+        /// For the record.
+        class: &'static str,
+    },
+    /// A field is not what it must be.
+    #[error("{field}: {problem}")]
+    InvalidArgument {
+        /// The proto field.
+        field: &'static str,
+        /// What it must be.
+        problem: String,
+    },
+    /// The encryption context is over its limits.
+    #[error("encryption_context: {0}")]
+    ContextTooLarge(ContextError),
+    /// The blob did not open. The caller is never told why.
+    #[error("the ciphertext does not open with this key and encryption context")]
+    InvalidCiphertext {
+        /// For the record.
+        class: &'static str,
+    },
+    /// The key is disabled as a whole.
+    #[error("the key is disabled; enable it first")]
+    KeyDisabled,
+    /// The version's state does not allow it.
+    #[error("version {version} is {state}, which does not allow this")]
+    VersionNotUsable {
+        /// Which.
+        version: u32,
+        /// Where it stands.
+        state: State,
+    },
+    /// The step is not legal from where the version or key stands.
+    #[error("{0}")]
+    IllegalStep(KeyRefusal),
+    /// The name is taken.
+    #[error("{field}: is taken already; choose another")]
+    AlreadyExists {
+        /// The proto field.
+        field: &'static str,
+    },
+    /// Another change came first.
+    #[error("another change came first; try again")]
+    Conflict,
+    /// More than a call may carry.
+    #[error("{field}: {problem}")]
+    TooLarge {
+        /// The proto field.
+        field: &'static str,
+        /// The limit.
+        problem: String,
+    },
+    /// The store cannot be read or written now.
+    #[error("the store is unavailable; try again")]
+    StoreUnavailable {
+        /// For the log.
+        problem: String,
+    },
+    /// The record could not be made durable, so nothing was done.
+    #[error("the audit log is unavailable; try again")]
+    AuditUnavailable {
+        /// For the log.
+        problem: String,
+    },
+    /// A defect, or a row that was changed from outside.
+    #[error("internal error")]
+    Internal {
+        /// For the record.
+        class: &'static str,
+        /// For the log.
+        problem: String,
+    },
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// A field is not what it must be.
+    pub fn invalid(field: &'static str, problem: impl ToString) -> Self {
+        Self::InvalidArgument { field, problem: problem.to_string() }
+    }
+
+    /// The stable reason of the error's `google.rpc.ErrorInfo`, also in the record.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Denied { .. } => "PERMISSION_DENIED",
+            Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
+            Self::ContextTooLarge(_) => "CONTEXT_TOO_LARGE",
+            Self::InvalidCiphertext { .. } => "INVALID_CIPHERTEXT",
+            Self::KeyDisabled => "KEY_DISABLED",
+            Self::IllegalStep(KeyRefusal::Disabled) => "KEY_DISABLED",
+            Self::VersionNotUsable { .. } | Self::IllegalStep(_) => "VERSION_NOT_USABLE",
+            Self::AlreadyExists { .. } => "ALREADY_EXISTS",
+            Self::Conflict => "CONFLICT",
+            Self::TooLarge { .. } => "TOO_LARGE",
+            Self::StoreUnavailable { .. } => "STORE_UNAVAILABLE",
+            Self::AuditUnavailable { .. } => "AUDIT_UNAVAILABLE",
+            Self::Internal { .. } => "INTERNAL",
+        }
+    }
+
+    /// The class of failure, for the record only; empty where the reason says all.
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::Denied { class }
+            | Self::InvalidCiphertext { class }
+            | Self::Internal { class, .. } => class,
+            Self::InvalidArgument { field, .. }
+            | Self::AlreadyExists { field }
+            | Self::TooLarge { field, .. } => field,
+            Self::VersionNotUsable { state, .. } => state.name(),
+            Self::ContextTooLarge(_)
+            | Self::KeyDisabled
+            | Self::IllegalStep(_)
+            | Self::Conflict
+            | Self::StoreUnavailable { .. }
+            | Self::AuditUnavailable { .. } => "",
+        }
+    }
+
+    /// Whether the caller was at fault, or its rights: refused. Otherwise the call failed.
+    pub const fn is_refused(&self) -> bool {
+        match self {
+            Self::StoreUnavailable { .. }
+            | Self::AuditUnavailable { .. }
+            | Self::Internal { .. }
+            | Self::Conflict => false,
+            Self::Denied { .. }
+            | Self::InvalidArgument { .. }
+            | Self::ContextTooLarge(_)
+            | Self::InvalidCiphertext { .. }
+            | Self::KeyDisabled
+            | Self::VersionNotUsable { .. }
+            | Self::IllegalStep(_)
+            | Self::AlreadyExists { .. }
+            | Self::TooLarge { .. } => true,
+        }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        Self::Denied { class: denied.class() }
+    }
+}
+
+impl From<CustodyError> for Refusal {
+    fn from(error: CustodyError) -> Self {
+        match error {
+            CustodyError::NotFound => Self::Denied { class: "not_found" },
+            CustodyError::KeyDisabled => Self::KeyDisabled,
+            CustodyError::VersionNotUsable { version, state } => {
+                Self::VersionNotUsable { version, state }
+            }
+            CustodyError::Conflict => Self::Conflict,
+            CustodyError::AlreadyExists => Self::AlreadyExists { field: "alias" },
+            CustodyError::RequestIdReused => {
+                Self::invalid("request_id", "was used for another request; draw a new one")
+            }
+            CustodyError::CursorExpired => {
+                Self::invalid("cursor", "is too old; list the keys and start from an empty cursor")
+            }
+            CustodyError::Context(error) => error.into(),
+            CustodyError::StoreDefect(error) => internal("store", &error),
+            CustodyError::Store(error) => Self::StoreUnavailable { problem: error.to_string() },
+            error @ CustodyError::Tampered { .. } => internal("row_tampered", &error),
+            error @ CustodyError::NewerFormat { .. } => internal("newer_format", &error),
+            error @ CustodyError::NotCovered => internal("not_covered", &error),
+            error @ CustodyError::Random(_) => internal("random", &error),
+            error @ CustodyError::VersionZero(_) => internal("version_zero", &error),
+            error @ CustodyError::Wrap(_) => internal("wrap", &error),
+        }
+    }
+}
+
+impl From<ContextError> for Refusal {
+    fn from(error: ContextError) -> Self {
+        Self::ContextTooLarge(error)
+    }
+}
+
+impl From<OpenFailure> for Refusal {
+    fn from(failure: OpenFailure) -> Self {
+        Self::InvalidCiphertext { class: failure.class() }
+    }
+}
+
+impl From<VersionZero> for Refusal {
+    fn from(error: VersionZero) -> Self {
+        internal("version_zero", &error)
+    }
+}
+
+impl From<WrapFailure> for Refusal {
+    fn from(failure: WrapFailure) -> Self {
+        internal("wrap", &failure)
+    }
+}
+
+impl From<RewrapFailure> for Refusal {
+    fn from(failure: RewrapFailure) -> Self {
+        match failure {
+            RewrapFailure::Open(failure) => failure.into(),
+            other => internal("rewrap", &other),
+        }
+    }
+}
+
+impl From<IllegalStep> for Refusal {
+    fn from(step: IllegalStep) -> Self {
+        Self::IllegalStep(step.into())
+    }
+}
+
+impl From<KeyRefusal> for Refusal {
+    fn from(refusal: KeyRefusal) -> Self {
+        Self::IllegalStep(refusal)
+    }
+}
+
+impl From<TrailError> for Refusal {
+    fn from(error: TrailError) -> Self {
+        Self::AuditUnavailable { problem: error.to_string() }
+    }
+}
+
+fn internal(class: &'static str, error: &dyn std::error::Error) -> Refusal {
+    Refusal::Internal { class, problem: error.to_string() }
+}

@@ -1,0 +1,124 @@
+//! Changes what describes a key, or whether it works at all.
+
+use crate::audit::Record;
+use crate::custody::{Custody, Past, RequestKey};
+use crate::keys::{Description, KeyRef, KeyRing, Reason, RotationPeriod, Tags};
+use crate::policy::{Action, Permit};
+
+use super::change::{Change, Changed};
+use super::perform::Act;
+use super::read_keys::KeyView;
+use super::refusal::Refusal;
+
+/// What to change; what is absent stays.
+pub struct UpdateKey {
+    /// Which key.
+    pub key: KeyRef,
+    /// `Some(None)` takes it out of its ring.
+    pub key_ring: Option<Option<KeyRing>>,
+    /// What it is for.
+    pub description: Option<Description>,
+    /// Replaces all tags.
+    pub tags: Option<Tags>,
+    /// How often it rotates by itself.
+    pub rotation_period: Option<RotationPeriod>,
+    /// The caller's id for this request.
+    pub request: Option<RequestKey>,
+}
+
+/// Disables a key as a whole, or enables it again.
+pub struct SetKeyEnabled {
+    /// Which key.
+    pub key: KeyRef,
+    /// Whether it shall work.
+    pub enabled: bool,
+    /// Why, for the record.
+    pub reason: Reason,
+    /// The caller's id for this request.
+    pub request: Option<RequestKey>,
+}
+
+// === impl UpdateKey ===
+
+impl Change for UpdateKey {
+    type Reply = KeyView;
+
+    fn action(&self) -> Action {
+        Action::UpdateKey
+    }
+
+    fn request(&self) -> Option<&RequestKey> {
+        self.request.as_ref()
+    }
+
+    fn describe(&self, record: &mut Record) {
+        record.detail = format!("key={}", self.key).into();
+    }
+
+    async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
+        let was = act.custody.key(act.permit, &self.key).await?;
+        act.record.key = Some(was.id());
+        let mut key = was.key().clone();
+        if let Some(ring) = &self.key_ring {
+            key.key_ring.clone_from(ring);
+        }
+        if let Some(description) = &self.description {
+            key.description.clone_from(description);
+        }
+        if let Some(tags) = &self.tags {
+            key.tags.clone_from(tags);
+        }
+        if let Some(period) = self.rotation_period {
+            key.rotation_period = period;
+        }
+        let mut changes = act.custody.change(act.permit)?;
+        changes.put_key(&key, &was);
+        Ok(Changed::of_key(changes, key.id))
+    }
+
+    async fn reply(
+        &self,
+        custody: &Custody,
+        permit: &Permit,
+        past: Past,
+    ) -> Result<KeyView, Refusal> {
+        KeyView::of_id(custody, permit, past.key).await
+    }
+}
+
+// === impl SetKeyEnabled ===
+
+impl Change for SetKeyEnabled {
+    type Reply = KeyView;
+
+    fn action(&self) -> Action {
+        if self.enabled { Action::EnableKey } else { Action::DisableKey }
+    }
+
+    fn request(&self) -> Option<&RequestKey> {
+        self.request.as_ref()
+    }
+
+    fn describe(&self, record: &mut Record) {
+        record.detail = format!("key={} reason={}", self.key, self.reason.as_str()).into();
+    }
+
+    async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
+        let was = act.custody.key(act.permit, &self.key).await?;
+        act.record.key = Some(was.id());
+        let mut key = was.key().clone();
+        key.disabled = !self.enabled;
+        let mut changes = act.custody.change(act.permit)?;
+        changes.put_key(&key, &was);
+        Ok(Changed::of_key(changes, key.id))
+    }
+
+    async fn reply(
+        &self,
+        custody: &Custody,
+        permit: &Permit,
+        past: Past,
+    ) -> Result<KeyView, Refusal> {
+        KeyView::of_id(custody, permit, past.key).await
+    }
+}
