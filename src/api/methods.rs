@@ -1,0 +1,171 @@
+//! Everything that can be called, one row for each method. A path without a row is refused.
+//!
+//! The path is compared whole and as it came (attack D05): there is no other spelling.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// A method.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Method {
+    /// `/package.Service/Method`.
+    pub path: &'static str,
+    /// Which service serves it.
+    pub service: ServiceName,
+    /// How requests come.
+    pub shape: Shape,
+    /// A request message, in bytes; of a stream, each message.
+    pub request_bytes_max: usize,
+    /// How long the server works on it at most; of a stream, for ever.
+    pub deadline_ms_max: u64,
+}
+
+/// A service.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ServiceName {
+    /// `bulla.kms.v1.Crypto`
+    Crypto,
+    /// `bulla.kms.v1.Keys`
+    Keys,
+    /// `bulla.kms.v1.Access`
+    Access,
+    /// `bulla.kms.v1.Audit`
+    Audit,
+    /// `bulla.kms.v1.Operator`
+    Operator,
+    /// `bulla.kms.v1.Bench`, in a build for benches only
+    Bench,
+    /// `grpc.health.v1.Health`, which needs no right
+    Health,
+}
+
+/// How requests and replies come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Shape {
+    /// One request, one reply.
+    Unary,
+    /// Either is a stream.
+    Stream,
+}
+
+/// The row of this path.
+pub fn find(path: &str) -> Option<&'static Method> {
+    static BY_PATH: LazyLock<HashMap<&'static str, &'static Method>> =
+        LazyLock::new(|| METHODS.iter().map(|method| (method.path, method)).collect());
+    BY_PATH.get(path).copied()
+}
+
+const fn unary(service: ServiceName, path: &'static str, request_bytes_max: usize) -> Method {
+    Method { path, service, shape: Shape::Unary, request_bytes_max, deadline_ms_max: 30_000 }
+}
+
+const fn stream(service: ServiceName, path: &'static str, request_bytes_max: usize) -> Method {
+    Method { path, service, shape: Shape::Stream, request_bytes_max, deadline_ms_max: u64::MAX }
+}
+
+use ServiceName::{Access, Audit, Crypto, Health, Keys, Operator};
+
+/// The table.
+#[rustfmt::skip]
+pub const METHODS: &[Method] = &[
+    unary (Crypto,   "/bulla.kms.v1.Crypto/GenerateDataKey",                 SMALL),
+    unary (Crypto,   "/bulla.kms.v1.Crypto/GenerateDataKeyWithoutPlaintext", SMALL),
+    unary (Crypto,   "/bulla.kms.v1.Crypto/GenerateDataKeys",                SMALL),
+    unary (Crypto,   "/bulla.kms.v1.Crypto/Encrypt",                         SMALL),
+    unary (Crypto,   "/bulla.kms.v1.Crypto/Decrypt",                         SMALL),
+    unary (Crypto,   "/bulla.kms.v1.Crypto/DecryptMany",                     LARGE),
+    unary (Crypto,   "/bulla.kms.v1.Crypto/ReEncrypt",                       SMALL),
+    stream(Crypto,   "/bulla.kms.v1.Crypto/ReEncryptStream",                 LARGE),
+    unary (Crypto,   "/bulla.kms.v1.Crypto/Inspect",                         SMALL),
+    unary (Crypto,   "/bulla.kms.v1.Crypto/GenerateRandom",                  SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/CreateKey",                         SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/GetKey",                            SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/ListKeys",                          SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/UpdateKey",                         SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/DisableKey",                        SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/EnableKey",                         SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/RotateKey",                         SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/ListVersions",                      SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/GetVersion",                        SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/SuspendVersion",                    SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/ResumeVersion",                     SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/RestrictVersion",                   SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/UnrestrictVersion",                 SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/CompromiseVersion",                 SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/ScheduleDestroy",                   SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/CancelDestroy",                     SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/SetAlias",                          SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/DeleteAlias",                       SMALL),
+    unary (Keys,     "/bulla.kms.v1.Keys/ListAliases",                       SMALL),
+    stream(Keys,     "/bulla.kms.v1.Keys/WatchKeys",                         SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/BindRole",                        SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/UnbindRole",                      SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/ListRoleBindings",                SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/WhoAmI",                          SMALL),
+    unary (Audit,    "/bulla.kms.v1.Audit/ListRecords",                      SMALL),
+    stream(Audit,    "/bulla.kms.v1.Audit/TailRecords",                      SMALL),
+    unary (Operator, "/bulla.kms.v1.Operator/Status",                        SMALL),
+    unary (Health,   "/grpc.health.v1.Health/Check",                         SMALL),
+    stream(Health,   "/grpc.health.v1.Health/Watch",                         SMALL),
+    #[cfg(feature = "bench-echo")]
+    unary (ServiceName::Bench, "/bulla.kms.v1.Bench/Echo",                   SMALL),
+];
+
+/// Room for one blob or one key and the largest encryption context.
+const SMALL: usize = 64 * 1024;
+/// Room for a batch: the largest message there is.
+const LARGE: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    #[test]
+    fn d04_every_method_of_every_service_has_a_row_and_no_row_is_without_a_method() {
+        let set = FileDescriptorSet::decode(bulla_proto::DESCRIPTORS).unwrap();
+        let mut described = BTreeSet::new();
+        for file in &set.file {
+            for service in &file.service {
+                for method in &service.method {
+                    let (package, service) = (file.package(), service.name());
+                    described.insert(format!("/{package}.{service}/{}", method.name()));
+                    let path = format!("/{package}.{service}/{}", method.name());
+                    let streams = method.client_streaming() || method.server_streaming();
+                    if let Some(row) = find(&path) {
+                        assert_eq!(row.shape == Shape::Stream, streams, "{path}");
+                        assert!(path.contains(&format!(".{:?}/", row.service)), "{path}");
+                    }
+                }
+            }
+        }
+        if cfg!(not(feature = "bench-echo")) {
+            described.retain(|path| !path.contains(".Bench/"));
+        }
+        let rows: BTreeSet<_> = METHODS.iter().map(|method| method.path.to_owned()).collect();
+        assert_eq!(rows, described);
+        assert_eq!(rows.len(), METHODS.len());
+    }
+
+    #[test]
+    fn d05_a_path_has_one_spelling() {
+        for path in [
+            "bulla.kms.v1.Crypto/Decrypt",
+            "//bulla.kms.v1.Crypto/Decrypt",
+            "/bulla.kms.v1.Crypto/Decrypt/",
+            "/bulla.kms.v1.crypto/decrypt",
+            "/bulla.kms.v1.Crypto%2FDecrypt",
+            "/bulla.kms.v1.Crypto/../Keys/RotateKey",
+            "/",
+            "",
+        ] {
+            assert_eq!(find(path), None, "{path}");
+        }
+        assert!(find("/bulla.kms.v1.Crypto/Decrypt").is_some());
+    }
+}
