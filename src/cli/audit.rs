@@ -1,0 +1,188 @@
+//! `bulla audit`: who did what, and what was refused.
+
+use bulla_client::{Client, kms};
+
+use super::Session;
+use super::failure::{Exit, Failure};
+use super::output::{Format, write_out};
+use super::table::{Columns, pairs, unless_zero};
+use super::time;
+
+/// The audit trail of your tenant.
+#[derive(clap::Subcommand, Debug)]
+pub enum AuditCommand {
+    /// Show the latest records and then new ones as they come, until interrupted
+    Tail {
+        /// Start with this many of the latest records
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        #[arg(value_parser = clap::value_parser!(u32).range(..=1000))]
+        last: u32,
+    },
+    /// List records, oldest first
+    List {
+        /// Only records with a greater sequence
+        #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
+        after_sequence: u64,
+        /// The most that is listed; to the end of the log without it
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        limit: Option<u64>,
+    },
+}
+
+// === impl AuditCommand ===
+
+impl AuditCommand {
+    pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
+        match self {
+            Self::Tail { last } => tail(session, last).await,
+            Self::List { after_sequence, limit } => list(session, after_sequence, limit).await,
+        }
+    }
+}
+
+async fn tail(session: &Session, last: u32) -> Result<(), Failure> {
+    let client = session.client().await?;
+    let mut records = client.tail_records(kms::TailRecordsRequest { last }).await?;
+    if session.printer.format() == Format::Table {
+        write_out(COLUMNS.headings().as_bytes())?;
+    }
+    while let Some(response) = records.message().await? {
+        if let Some(record) = &response.record {
+            session.printer.streamed(record, || line(record))?;
+        }
+    }
+    Ok(())
+}
+
+async fn list(session: &Session, after: u64, limit: Option<u64>) -> Result<(), Failure> {
+    let client = session.client().await?;
+    let mut left = limit.unwrap_or(u64::MAX);
+    let mut after_sequence = after;
+    let mut headed = session.printer.format() == Format::Json;
+    loop {
+        let page = page(&client, after_sequence, left).await?;
+        // Not before the first page: a refusal has no table.
+        if !std::mem::replace(&mut headed, true) {
+            write_out(COLUMNS.headings().as_bytes())?;
+        }
+        for record in page.records.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+            session.printer.streamed(record, || line(record))?;
+        }
+        left = left.saturating_sub(u64::try_from(page.records.len()).unwrap_or(u64::MAX));
+        if page.end || left == 0 {
+            return Ok(());
+        }
+        after_sequence = page.next_after_sequence;
+    }
+}
+
+/// One page after `after_sequence`, of at most `most` records.
+pub(crate) async fn page(
+    client: &Client,
+    after_sequence: u64,
+    most: u64,
+) -> Result<kms::ListRecordsResponse, Failure> {
+    let page_size = u32::try_from(most.min(PAGE_SIZE_MAX)).unwrap_or(u32::MAX);
+    let page = client.list_records(kms::ListRecordsRequest { after_sequence, page_size }).await?;
+    if page.end || page.next_after_sequence > after_sequence {
+        Ok(page)
+    } else {
+        Err(Failure::new(Exit::Internal, "the server's list of records does not go on"))
+    }
+}
+
+/// The headings of [`line`].
+pub(crate) fn headings() -> String {
+    COLUMNS.headings()
+}
+
+/// One record on one line.
+pub(crate) fn line(record: &kms::Record) -> String {
+    let time = record.time.as_ref().and_then(time::rfc3339).unwrap_or_default();
+    COLUMNS.row([
+        record.sequence.to_string(),
+        time,
+        record.principal.clone(),
+        record.action.clone(),
+        record.outcome.clone(),
+        unless_zero(record.items),
+        unless_zero(record.version),
+        record.key_id.clone(),
+        because(record),
+    ])
+}
+
+/// The reason with what the caller was not told, and what the call was about.
+fn because(record: &kms::Record) -> String {
+    let mut parts = Vec::new();
+    if !record.reason.is_empty() {
+        parts.push(record.reason.clone());
+    }
+    for (name, value) in [("class", &record.class), ("detail", &record.detail)] {
+        if !value.is_empty() {
+            parts.push(format!("{name}={value}"));
+        }
+    }
+    if !record.encryption_context.is_empty() {
+        parts.push(format!("encryption_context={{{}}}", pairs(&record.encryption_context)));
+    }
+    parts.join(" ")
+}
+
+const COLUMNS: Columns = Columns::new(&[
+    ("sequence", 8),
+    ("time", 27),
+    ("principal", 34),
+    ("action", 26),
+    ("outcome", 9),
+    ("items", 5),
+    ("version", 7),
+    ("key_id", 36),
+    ("reason", 0),
+]);
+
+const PAGE_SIZE_MAX: u64 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> kms::Record {
+        kms::Record {
+            sequence: 12,
+            time: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 123_456_000 }),
+            principal: "spiffe://quickstart.bulla/app".into(),
+            action: "crypto.decrypt".into(),
+            outcome: "REFUSED".into(),
+            reason: "INVALID_CIPHERTEXT".into(),
+            class: "commitment".into(),
+            items: 1,
+            encryption_context: [("table".to_owned(), "customers".to_owned())].into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_record_says_when_who_what_how_it_ended_and_why() {
+        assert_eq!(
+            line(&record()),
+            "12        2027-01-15T08:00:00.123456Z  spiffe://quickstart.bulla/app       \
+             crypto.decrypt              REFUSED    1      -        \
+             -                                     \
+             INVALID_CIPHERTEXT class=commitment encryption_context={table=customers}\n"
+        );
+    }
+
+    #[test]
+    fn h05_a_record_cannot_forge_another_one() {
+        let forged = kms::Record {
+            detail: "x\n13  2027-01-15T08:00:01Z  spiffe://d/root\u{1b}[8m".into(),
+            principal: "\u{202e}ppa".into(),
+            ..record()
+        };
+        let shown = line(&forged);
+        assert_eq!(shown.matches('\n').count(), 1);
+        assert!(shown.contains("\\n13") && shown.contains("\\u{001b}[8m"), "{shown}");
+        assert!(shown.contains("\\u{202e}ppa"), "{shown}");
+    }
+}

@@ -1,0 +1,258 @@
+//! The operator's tool: commands that talk to a server, and the quickstart.
+//!
+//! Reaches Bulla through [`bulla_client`] alone, as any other program would; it names no module of
+//! the server. Answers go to stdout as tables or JSON, everything else to stderr, secrets only
+//! where the person says. `main.rs` joins these commands with the server's own (`serve`, `init`,
+//! `check`).
+
+mod alias;
+mod arguments;
+mod audit;
+mod confirm;
+mod connection;
+mod datakey;
+mod escape;
+mod failure;
+mod inspect;
+mod json;
+mod key;
+mod output;
+mod output_file;
+mod pages;
+mod quickstart;
+mod role;
+mod seal;
+mod status;
+mod table;
+mod time;
+mod version;
+mod watch;
+
+use std::process::ExitCode;
+
+use bulla_client::Client;
+use clap::error::ErrorKind;
+
+pub use audit::AuditCommand;
+pub use connection::ConnectionArguments;
+pub use datakey::DatakeyCommand;
+pub use failure::{EXIT_CODES, Exit, Failure};
+pub use inspect::InspectArguments;
+pub use key::KeyCommand;
+pub use output::{Format, OutputArguments};
+pub use quickstart::QuickstartArguments;
+pub use role::RoleCommand;
+pub use seal::{DecryptArguments, EncryptArguments};
+
+use output::{Printer, report, write_out};
+
+/// The program with the commands of this module alone. `main.rs` has one of its own that flattens
+/// the same parts beside the server's commands.
+#[derive(clap::Parser, Debug)]
+#[command(name = "bulla", version, about, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Which server, and who is calling.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+    /// How answers are written.
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+/// The commands that talk to a server, and the quickstart. To be flattened.
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    /// Keys, their versions and their names
+    Key {
+        /// Which.
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Data keys: made and opened one at a time
+    Datakey {
+        /// Which.
+        #[command(subcommand)]
+        command: DatakeyCommand,
+    },
+    /// Encrypt a file under a data key of its own
+    Encrypt(EncryptArguments),
+    /// Decrypt a file that `bulla encrypt` made
+    Decrypt(DecryptArguments),
+    /// Say what the header of a blob or of a sealed file claims, and where its version stands
+    Inspect(InspectArguments),
+    /// Who did what, and what was refused
+    Audit {
+        /// Which.
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Who holds which role
+    Role {
+        /// Which.
+        #[command(subcommand)]
+        command: RoleCommand,
+    },
+    /// Show who the server takes you for
+    Whoami,
+    /// Show how the server stands
+    Status,
+    /// Start a server of your own with a table of customers, and rotate its key
+    Quickstart(QuickstartArguments),
+    /// Write a completion script for a shell to stdout
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What every command needs: how to reach the server, and how to answer.
+pub(crate) struct Session {
+    connection: ConnectionArguments,
+    printer: Printer,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Connects. Called once a command knows what to ask.
+    pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        self.connection.connect().await
+    }
+}
+
+/// Parses a command line into the program's own structure.
+///
+/// # Errors
+/// The exit code to end with, after the help, the version or the error was written: 0, or
+/// [`Exit::Usage`].
+pub fn parse<P: clap::Parser>() -> Result<P, ExitCode> {
+    P::try_parse().map_err(|error| {
+        let exit = match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+            _ => Exit::Usage.into(),
+        };
+        // Help that nobody reads to its end is not an error.
+        let _ = error.print();
+        exit
+    })
+}
+
+/// Does what was asked and says how it went. `program` is the whole command line, for completions.
+pub fn run(
+    command: Command,
+    connection: ConnectionArguments,
+    output: OutputArguments,
+    program: clap::Command,
+) -> ExitCode {
+    let session = Session { connection, printer: Printer::new(output) };
+    let done = match command {
+        Command::Completions { shell } => completions(shell, program),
+        Command::Quickstart(arguments) => quickstart::run(arguments, &session.printer),
+        remote => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::midway("cannot start", &error))
+            .and_then(|runtime| {
+                let done = runtime.block_on(run_remote(remote, &session));
+                // An interrupted command may have left a thread that waits for input for ever.
+                runtime.shutdown_background();
+                done
+            }),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure).into(),
+    }
+}
+
+async fn run_remote(command: Command, session: &Session) -> Result<(), Failure> {
+    match command {
+        Command::Key { command } => command.run(session).await,
+        Command::Datakey { command } => command.run(session).await,
+        Command::Encrypt(arguments) => arguments.run(session).await,
+        Command::Decrypt(arguments) => arguments.run(session).await,
+        Command::Inspect(arguments) => arguments.run(session).await,
+        Command::Audit { command } => command.run(session).await,
+        Command::Role { command } => command.run(session).await,
+        Command::Whoami => status::whoami(session).await,
+        Command::Status => status::status(session).await,
+        // Neither talks to a server of somebody else; `run` has done them.
+        Command::Quickstart(_) | Command::Completions { .. } => Ok(()),
+    }
+}
+
+fn completions(shell: clap_complete::Shell, mut program: clap::Command) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut program, "bulla", &mut script);
+    write_out(&script)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_that_changes_something_takes_an_id_to_make_it_happen_once() {
+        for line in [
+            "key create",
+            "key update k --description d",
+            "key rotate k",
+            "key enable k",
+            "key disable k",
+            "key suspend k 1",
+            "key resume k 1",
+            "key restrict k 1",
+            "key unrestrict k 1",
+            "key compromise k 1",
+            "key destroy k 1 --wait 7d",
+            "key cancel-destroy k 1",
+            "key alias set a k",
+            "key alias delete a",
+            "role bind spiffe://d/a key-user",
+            "role unbind spiffe://d/a key-user",
+        ] {
+            let words = ["bulla"].into_iter().chain(line.split(' ')).chain(["--request-id", "x"]);
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn version_zero_is_no_version() {
+        assert!(Cli::try_parse_from(["bulla", "key", "suspend", "k", "0"]).is_err());
+    }
+
+    #[test]
+    fn b09_no_flag_takes_a_secret() {
+        fn flags(command: &clap::Command, found: &mut Vec<String>) {
+            let names = command.get_arguments().map(|argument| argument.get_id().to_string());
+            found.extend(names);
+            command.get_subcommands().for_each(|inner| flags(inner, found));
+        }
+        let mut found = Vec::new();
+        flags(&Cli::command(), &mut found);
+        assert!(found.contains(&"key_file".to_owned()));
+        for word in ["password", "passphrase", "token", "secret", "private"] {
+            assert!(!found.iter().any(|name| name.contains(word)), "{word}");
+        }
+    }
+
+    #[test]
+    fn completions_of_every_shell_know_the_commands() {
+        for shell in <clap_complete::Shell as clap::ValueEnum>::value_variants() {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "bulla", &mut script);
+            assert!(String::from_utf8(script).unwrap().contains("quickstart"), "{shell}");
+        }
+    }
+}

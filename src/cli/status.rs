@@ -1,0 +1,36 @@
+//! `bulla whoami` and `bulla status`: who the server takes you for, and how it stands.
+
+use bulla_client::kms;
+
+use super::failure::Failure;
+use super::table::record;
+use super::{Session, time};
+
+/// Who the server takes the caller for.
+pub(crate) async fn whoami(session: &Session) -> Result<(), Failure> {
+    let response = session.client().await?.who_am_i(kms::WhoAmIRequest {}).await?;
+    session.printer.message(&response, |_| {
+        record(&[
+            ("principal", response.principal.clone()),
+            ("tenant", response.tenant.clone()),
+            ("roles", response.roles.join(", ")),
+        ])
+    })
+}
+
+/// How the server stands.
+pub(crate) async fn status(session: &Session) -> Result<(), Failure> {
+    let response = session.client().await?.status(kms::StatusRequest {}).await?;
+    session.printer.message(&response, |_| {
+        record(&[
+            ("program_version", response.program_version.clone()),
+            ("environment", response.environment.clone()),
+            ("uptime", time::span(response.uptime.as_ref())),
+            ("store_kind", response.store_kind.clone()),
+            ("store_revision", response.store_revision.to_string()),
+            ("audit_sequence", response.audit_sequence.to_string()),
+            ("connections", response.connections.to_string()),
+            ("seal_slot", response.seal_slot.clone()),
+        ])
+    })
+}
