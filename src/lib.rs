@@ -13,6 +13,7 @@ pub mod custody;
 pub mod keys;
 pub mod policy;
 pub mod rotation;
+pub mod server;
 pub mod service;
 pub mod store;
 pub mod trail;

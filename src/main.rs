@@ -1,2 +1,13 @@
-//! bulla
-fn main() {}
+//! `bulla`, with the allocator that wipes.
+
+mod program;
+
+use bulla::crypto::memory::WipingAllocator;
+
+/// Whatever is freed is wiped: plaintext data keys leave nothing behind in the heap.
+#[global_allocator]
+static ALLOCATOR: WipingAllocator = WipingAllocator::new();
+
+fn main() -> std::process::ExitCode {
+    program::run()
+}

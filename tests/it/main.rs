@@ -3,7 +3,10 @@
 #![allow(clippy::arithmetic_side_effects, clippy::print_stdout, clippy::print_stderr)]
 #![allow(missing_docs, unreachable_pub)]
 
+mod listener;
+mod server;
 #[path = "../store/mod.rs"]
 mod store;
 mod trail;
+mod transcripts;
 mod vectors;

@@ -1,0 +1,154 @@
+//! The parts that serving, installing and checking have in common: the store, custody, the audit log,
+//! the office.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, MemoryLock, StoreKind};
+use crate::crypto::memory::{self, Locked};
+use crate::crypto::{OsRandom, self_test};
+use crate::custody::{self, Custody, Installed, KeyFile};
+use crate::service::Office;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{MemoryStore, Store, StoreError};
+use crate::trail::{RealDisk, Recovery, Trail};
+
+use super::error::ServerError;
+
+/// An open store, whichever it is.
+pub(super) struct OpenStore {
+    pub(super) rows: Arc<dyn Store>,
+    sqlite: Option<Arc<SqliteStore>>,
+}
+
+/// Proves the cryptography and shuts the process off from core dumps and debuggers.
+pub(super) fn harden(config: &Config) -> Result<(), ServerError> {
+    memory::forbid_core_dumps().map_err(|e| ServerError::System("forbid core dumps", e))?;
+    self_test()?;
+    // The first locked page tells whether this system locks any.
+    let probe = Locked::new(|| [0_u8; 32]);
+    let unlocked = memory::protection().unlocked_bytes > 0;
+    drop(probe);
+    match (unlocked, config.memory_lock) {
+        (false, _) => Ok(()),
+        (true, MemoryLock::Require) => Err(ServerError::MemoryLock),
+        (true, MemoryLock::Warn) => {
+            tracing::warn!(
+                "keys may be written to swap: this system does not let memory be locked"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Opens the store that is configured.
+pub(super) fn open_store(config: &Config) -> Result<OpenStore, ServerError> {
+    match config.store {
+        StoreKind::Memory => Ok(OpenStore::memory()),
+        StoreKind::Sqlite => Ok(OpenStore::sqlite(SqliteStore::open(config.database_file())?)),
+    }
+}
+
+/// Makes the store that is configured, in a data directory for the owner only.
+pub(super) fn create_store(config: &Config) -> Result<OpenStore, ServerError> {
+    private_directory(&config.data_directory)?;
+    match config.store {
+        StoreKind::Memory => Ok(OpenStore::memory()),
+        StoreKind::Sqlite => Ok(OpenStore::sqlite(SqliteStore::create(config.database_file())?)),
+    }
+}
+
+/// What custody is opened with.
+pub(super) fn installed(config: &Config, store: &OpenStore) -> Installed {
+    Installed {
+        store: Arc::clone(&store.rows),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(OsRandom),
+        environment: config.environment.name().to_owned(),
+    }
+}
+
+/// Opens custody of an existing store with the configured key file.
+pub(super) async fn open_custody(
+    config: &Config,
+    store: &OpenStore,
+) -> Result<Custody, ServerError> {
+    let seal = KeyFile::read(&config.seal.key_file)?;
+    Ok(custody::open(installed(config, store), &seal).await?)
+}
+
+/// Opens the audit log, which must be there already unless `may_be_new`.
+pub(super) fn open_trail(
+    config: &Config,
+    custody: &Custody,
+    may_be_new: bool,
+) -> Result<(Trail, Recovery), ServerError> {
+    let path = config.audit_file();
+    if !may_be_new && !path.exists() {
+        return Err(ServerError::TrailMissing(path));
+    }
+    Trail::open(&path, custody.installation_id(), &RealDisk)
+        .map_err(|source| ServerError::Trail { path, source })
+}
+
+/// The office of a program that starts now.
+pub(super) fn office(config: &Config, custody: Arc<Custody>, trail: Trail) -> Arc<Office> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let environment = config.environment.name();
+    Arc::new(Office { custody, trail, clock, started: Instant::now(), environment })
+}
+
+/// Refuses a file of secrets that others can read.
+pub(super) fn private_file(setting: &'static str, path: &Path) -> Result<(), ServerError> {
+    let problem = |problem: String| ServerError::File { setting, path: path.to_owned(), problem };
+    let mode = fs::metadata(path).map_err(|error| problem(error.to_string()))?.mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(problem(format!(
+        "can be read by others (mode {mode:03o}); run: chmod 600 {}",
+        path.display()
+    )))
+}
+
+// === impl OpenStore ===
+
+impl OpenStore {
+    fn memory() -> Self {
+        Self { rows: Arc::new(MemoryStore::new()), sqlite: None }
+    }
+
+    fn sqlite(store: SqliteStore) -> Self {
+        let store = Arc::new(store);
+        Self { rows: Arc::<SqliteStore>::clone(&store), sqlite: Some(store) }
+    }
+
+    /// Resolves when the store will never answer again.
+    pub(super) async fn failed(&self) -> StoreError {
+        match &self.sqlite {
+            Some(store) => store.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Finishes what it was sent and lets its file go.
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
+        match &self.sqlite {
+            Some(store) => store.close().await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn private_directory(path: &Path) -> Result<(), ServerError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| ServerError::File {
+        setting: "data_directory",
+        path: path.to_owned(),
+        problem: error.to_string(),
+    })
+}

@@ -1,0 +1,277 @@
+//! Serving: data-plane runtimes that listen, and beside them what watches, schedules and stops.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::api::{Api, Front};
+use crate::audit::{Outcome, Record};
+use crate::auth::{self, Authenticator};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, StoreKind};
+use crate::custody::{self, Custody, KeyFile};
+use crate::rotation::Scheduler;
+use crate::service::{Desk, Office};
+use crate::trail::{Lane, Trail};
+
+use super::administer::{self, Bindings};
+use super::assemble::{self, OpenStore};
+use super::drain::{Drain, drain, terminated};
+use super::error::ServerError;
+use super::gate::Gate;
+use super::limits::ListenLimits;
+use super::listen::{AuthRefusal, Listen};
+use super::runtimes::{Runtimes, bind_each, cores};
+use super::tls::{TlsIdentity, provider, server_config};
+
+/// What serving may be told beyond the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct ServeOptions {
+    /// Begin a new audit log where the old one is missing.
+    pub new_audit_log: bool,
+    /// The first roles of a store in memory, which has none.
+    pub bindings: Bindings,
+}
+
+/// Serves until the process is told to stop, then finishes what is in flight.
+///
+/// # Errors
+/// It does not start, or had to stop: the audit log or the store failed, or a thread ended.
+pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), ServerError> {
+    let terminated = terminated().map_err(|e| ServerError::System("catch signals", e))?;
+    assemble::harden(config)?;
+    let (store, custody, trail) = open(config, options).await?;
+    let (switch, drain) = drain();
+    let (serving, is_serving) = watch::channel(true);
+    let office = assemble::office(config, Arc::new(custody), trail.clone());
+    let (refusals, refused) = mpsc::channel(REFUSALS_MAX);
+    let plane = DataPlane::new(config, &office, drain, refusals, is_serving)?;
+    let mut runtimes = plane.start(config)?;
+
+    let lane = trail.lane();
+    let running_lane = tokio::spawn(lane.run());
+    let following = tokio::spawn({
+        let custody = Arc::clone(&office.custody);
+        async move { custody.follow().await }
+    });
+    let scheduling = tokio::spawn(Scheduler::new(Desk::new(office, lane.clone())).run());
+    let recording = tokio::spawn(record_refusals(refused, lane));
+
+    let stopped = tokio::select! {
+        () = terminated => Ok(()),
+        error = trail.failed() => Err(ServerError::Trail { path: config.audit_file(), source: error }),
+        error = store.failed() => Err(ServerError::Store(error)),
+        _ = runtimes.next_ended() => Err(ServerError::Ended("a data-plane thread")),
+    };
+    tracing::info!("draining");
+    serving.send_replace(false);
+    switch.request();
+    scheduling.abort();
+    following.abort();
+    let longest = Duration::from_secs(config.limits.drain_seconds_max.into());
+    let drained = timeout(longest, async { while runtimes.next_ended().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::warn!("calls were still in flight when the time for draining ran out");
+    }
+    recording.abort();
+    trail.close().await;
+    running_lane.abort();
+    let closed = store.close().await;
+    tracing::info!("stopped");
+    stopped?;
+    Ok(closed?)
+}
+
+/// The server's chain and key, from files; the key's may be read by its owner only.
+pub(super) fn tls_identity(config: &Config) -> Result<TlsIdentity, ServerError> {
+    let chain = certificates("tls.certificate_file", &config.tls.certificate_file)?;
+    let path = &config.tls.key_file;
+    assemble::private_file("tls.key_file", path)?;
+    let key = PrivateKeyDer::from_pem_file(path).map_err(|error| ServerError::File {
+        setting: "tls.key_file",
+        path: path.clone(),
+        problem: format!("holds no private key in PEM ({error})"),
+    })?;
+    Ok(TlsIdentity { chain, key })
+}
+
+/// The authorities of each trust domain.
+pub(super) fn authorities(
+    config: &Config,
+) -> Result<Vec<Vec<CertificateDer<'static>>>, ServerError> {
+    let domains = config.trust_domains.iter();
+    domains.map(|domain| certificates("trust_domains.ca_file", &domain.ca_file)).collect()
+}
+
+/// Everything that every data-plane thread needs.
+struct DataPlane {
+    listen: Listen,
+    office: Arc<Office>,
+    serving: watch::Receiver<bool>,
+}
+
+// === impl DataPlane ===
+
+impl DataPlane {
+    fn new(
+        config: &Config,
+        office: &Arc<Office>,
+        drain: Drain,
+        refusals: mpsc::Sender<AuthRefusal>,
+        serving: watch::Receiver<bool>,
+    ) -> Result<Self, ServerError> {
+        let provider = provider();
+        let authenticator = Arc::new(authenticator(config, &office.custody)?);
+        let wrong = |path: &Path, problem: String| ServerError::File {
+            setting: "tls.key_file",
+            path: path.to_owned(),
+            problem,
+        };
+        let tls = server_config(tls_identity(config)?, provider, Arc::clone(&authenticator))
+            .map_err(|error| wrong(&config.tls.key_file, error.to_string()))?;
+        let limits = ListenLimits {
+            connections_max: config.limits.connections_max as usize,
+            connections_per_address_max: config.limits.connections_per_address_max as usize,
+            streams_max: config.limits.streams_per_connection_max,
+            drain_ms_max: u64::from(config.limits.drain_seconds_max).saturating_mul(1_000),
+            ..ListenLimits::DEFAULT
+        };
+        let listen = Listen {
+            tls,
+            authenticator,
+            gate: Arc::new(Gate::new(limits)),
+            // Bounded twice: the gate tells so many a second, and what finds no room is let go.
+            on_refused: Arc::new(move |refusal| {
+                let _ = refusals.try_send(refusal);
+            }),
+            drain,
+        };
+        Ok(Self { listen, office: Arc::clone(office), serving })
+    }
+
+    /// Binds every listener before any thread starts, so that an address in use is told at once.
+    fn start(self, config: &Config) -> Result<Runtimes, ServerError> {
+        let mut cores = cores().map_err(|e| ServerError::System("list the cores", e))?;
+        if let threads @ 1.. = config.limits.data_plane_threads as usize {
+            cores = cores.iter().copied().cycle().take(threads).collect();
+        }
+        let listeners = bind_each(config.listen, cores.len())
+            .map_err(|source| ServerError::Listen { address: config.listen, source })?;
+        if let Some(address) = listeners.first().and_then(|first| first.local_addr().ok()) {
+            tracing::info!(%address, threads = cores.len(), "listening");
+        }
+        let listeners: Vec<_> = listeners.into_iter().map(|l| Mutex::new(Some(l))).collect();
+        let plane = Arc::new(self);
+        let listeners = Arc::new(listeners);
+        Runtimes::start(&cores, move |index| {
+            let plane = Arc::clone(&plane);
+            let listener = listeners.get(index).and_then(|listener| listener.lock().take());
+            async move {
+                if let Some(listener) = listener {
+                    plane.run(listener).await;
+                }
+            }
+        })
+        .map_err(|e| ServerError::System("start a data-plane thread", e))
+    }
+
+    async fn run(&self, listener: TcpListener) {
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "cannot use a listener"),
+        };
+        let lane = self.office.trail.lane();
+        let running = tokio::spawn(lane.run());
+        let gate = Arc::clone(&self.listen.gate);
+        let connections =
+            Arc::new(move || u64::try_from(gate.counts().connections_now).unwrap_or(u64::MAX));
+        let api =
+            Api::new(Desk::new(Arc::clone(&self.office), lane), connections, self.serving.clone());
+        let (front, ended) = Front::new(api);
+        self.listen.serve(listener, front).await;
+        ended.wait().await;
+        running.abort();
+    }
+}
+
+async fn open(
+    config: &Config,
+    options: &ServeOptions,
+) -> Result<(OpenStore, Custody, Trail), ServerError> {
+    let store = match config.store {
+        StoreKind::Sqlite => assemble::open_store(config)?,
+        StoreKind::Memory => assemble::create_store(config)?,
+    };
+    let custody = match config.store {
+        StoreKind::Sqlite => assemble::open_custody(config, &store).await?,
+        StoreKind::Memory => {
+            // A store in memory is new each time, and so is the audit log that tells of it.
+            let _ = std::fs::remove_file(config.audit_file());
+            let seal = KeyFile::read(&config.seal.key_file)?;
+            let made = custody::create(assemble::installed(config, &store), &seal).await?;
+            administer::give(config, made, &options.bindings, true).await?;
+            custody::open(assemble::installed(config, &store), &seal).await?
+        }
+    };
+    let (trail, recovery) = assemble::open_trail(config, &custody, options.new_audit_log)?;
+    if recovery.torn_bytes > 0 {
+        let bytes = recovery.torn_bytes;
+        tracing::warn!(bytes, "cut an unfinished batch off the end of the audit log");
+    }
+    tracing::info!(sequence = recovery.sequence, "the audit log verifies");
+    Ok((store, custody, trail))
+}
+
+fn authenticator(config: &Config, custody: &Custody) -> Result<Authenticator, ServerError> {
+    let mut domains = Vec::new();
+    for (domain, authorities) in config.trust_domains.iter().zip(authorities(config)?) {
+        let tenant = custody
+            .tenant_named(&domain.tenant)
+            .ok_or_else(|| ServerError::NoTenant(domain.tenant.clone()))?;
+        domains.push(auth::TrustDomain { name: domain.name.clone(), tenant, authorities });
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Authenticator::new(domains, &provider(), clock).map_err(|error| ServerError::File {
+        setting: "trust_domains",
+        path: config.data_directory.clone(),
+        problem: error.to_string(),
+    })
+}
+
+/// Records connections that were refused before anybody was known.
+async fn record_refusals(mut refused: mpsc::Receiver<AuthRefusal>, lane: Lane) {
+    while let Some(refusal) = refused.recv().await {
+        let mut record = Record::new(SystemClock.unix_us(), "connect", Outcome::Refused);
+        record.reason = "UNAUTHENTICATED".into();
+        record.class = refusal.class.into();
+        record.source_address = refusal.address.to_string().into();
+        record.items = u32::try_from(refusal.untold.saturating_add(1)).unwrap_or(u32::MAX);
+        // A failure of the log stops the server; there is nothing to add here.
+        let _ = lane.append(&record).await;
+    }
+}
+
+fn certificates(
+    setting: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, ServerError> {
+    let problem = |problem: String| ServerError::File { setting, path: path.to_owned(), problem };
+    let file = File::open(path).map_err(|error| problem(error.to_string()))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(BufReader::new(file)).collect();
+    let found = found.map_err(|error| problem(format!("is not PEM ({error})")))?;
+    if found.is_empty() {
+        return Err(problem("holds no certificate in PEM".to_owned()));
+    }
+    Ok(found)
+}
+
+const REFUSALS_MAX: usize = 1_000;
