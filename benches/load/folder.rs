@@ -1,0 +1,118 @@
+//! A temporary folder with all that a server and one caller need: two authorities, a certificate for
+//! each side, and a configuration with one data-plane thread. Gone when dropped.
+
+use std::error::Error;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use tempfile::TempDir;
+
+/// The one caller of the benchmark.
+pub(crate) const CALLER: &str = "spiffe://bench.bulla/load";
+
+/// What the caller may do: make the keys, use them, move blobs between them.
+pub(crate) const ROLES: [&str; 3] = ["key-manager", "key-user", "key-rewrapper"];
+
+/// The folder and the address in its configuration.
+pub(crate) struct Folder {
+    directory: TempDir,
+    listen: SocketAddr,
+}
+
+// === impl Folder ===
+
+impl Folder {
+    /// Makes everything.
+    pub(crate) fn create() -> Result<Self, Box<dyn Error>> {
+        let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let folder = Self { directory: tempfile::tempdir()?, listen };
+        let server = SanType::IpAddress([127, 0, 0, 1].into());
+        folder.sign("server", server, ExtendedKeyUsagePurpose::ServerAuth)?;
+        let client = SanType::URI(CALLER.try_into()?);
+        folder.sign("client", client, ExtendedKeyUsagePurpose::ClientAuth)?;
+        fs::write(folder.configuration(), CONFIGURATION.replace("LISTEN", &listen.to_string()))?;
+        Ok(folder)
+    }
+
+    /// Where the server listens.
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// A file of the folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The server's configuration file.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.file("bulla.toml")
+    }
+
+    /// What the server said last, for when it fails.
+    pub(crate) fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.file("server.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+    }
+
+    /// `NAME-ca.pem`, `NAME.pem` and `NAME.key`.
+    fn sign(
+        &self,
+        name: &str,
+        subject: SanType,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> Result<(), Box<dyn Error>> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate()?;
+        fs::write(self.file(&format!("{name}-ca.pem")), params.self_signed(&key)?.pem())?;
+        let issuer = Issuer::new(params, key);
+
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![subject];
+        params.extended_key_usages = vec![usage];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &issuer)?;
+        fs::write(self.file(&format!("{name}.pem")), certificate.pem())?;
+        write_private(&self.file(&format!("{name}.key")), &key.serialize_pem())?;
+        Ok(())
+    }
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+}
+
+const LOG_LINES_SHOWN: usize = 20;
+
+const CONFIGURATION: &str = r#"environment = "development"
+listen = "LISTEN"
+data_directory = "data"
+
+[limits]
+data_plane_threads = 1
+
+[tls]
+certificate_file = "server.pem"
+key_file = "server.key"
+
+[seal]
+key_file = "root.key"
+
+[[trust_domains]]
+name = "bench.bulla"
+ca_file = "client-ca.pem"
+tenant = "bench"
+"#;
