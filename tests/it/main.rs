@@ -3,10 +3,19 @@
 #![allow(clippy::arithmetic_side_effects, clippy::print_stdout, clippy::print_stderr)]
 #![allow(missing_docs, unreachable_pub)]
 
+mod absences;
+mod claims;
+mod compile_fail;
+mod faults;
+mod independent;
+mod kill;
+mod layering;
 mod listener;
+mod memory_scan;
 mod server;
 #[path = "../store/mod.rs"]
 mod store;
 mod trail;
 mod transcripts;
 mod vectors;
+mod wire;

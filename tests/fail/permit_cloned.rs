@@ -1,0 +1,6 @@
+// error: E0599
+use bulla::policy::Permit;
+
+pub fn two(permit: Permit) -> (Permit, Permit) {
+    (permit.clone(), permit)
+}
