@@ -52,11 +52,6 @@ impl Custody {
         self.tenants.load().by_id.get(&id).map(|tenant| tenant.name.clone())
     }
 
-    /// Every tenant.
-    pub fn tenant_ids(&self) -> Vec<TenantId> {
-        self.tenants.load().by_id.keys().copied().collect()
-    }
-
     pub(super) fn tenant(&self, id: TenantId) -> Result<Arc<Tenant>, CustodyError> {
         self.tenants.load().by_id.get(&id).cloned().ok_or(CustodyError::NotFound)
     }
