@@ -1,12 +1,13 @@
 //! What time it is, passed in so that tests can stop it, move it and break it.
 //!
-//! Wall-clock time only: it may jump either way, so nothing that must not happen twice or too early
-//! may rest on it alone. Never used to measure how long something took.
+//! Wall-clock time may jump either way, so nothing that must not happen twice or too early may rest on
+//! it alone: [`Clock::running_ms`] says how much time this program has seen pass, and never jumps.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// A source of wall-clock time.
+/// A source of time.
 pub trait Clock: Send + Sync + 'static {
     /// Microseconds since the Unix epoch. Negative before it; saturates at the ends of `i64`.
     fn unix_us(&self) -> i64;
@@ -15,6 +16,10 @@ pub trait Clock: Send + Sync + 'static {
     fn unix_ms(&self) -> i64 {
         self.unix_us().div_euclid(1_000)
     }
+
+    /// Milliseconds that have passed since some moment of this program's run. Never goes back and never
+    /// jumps; says nothing about the time of day.
+    fn running_ms(&self) -> u64;
 }
 
 /// The operating system's clock.
@@ -25,6 +30,7 @@ pub struct SystemClock;
 #[derive(Debug)]
 pub struct ManualClock {
     unix_us: AtomicI64,
+    running_ms: AtomicU64,
 }
 
 // === impl SystemClock ===
@@ -38,6 +44,11 @@ impl Clock for SystemClock {
             }
         }
     }
+
+    fn running_ms(&self) -> u64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 // === impl ManualClock ===
@@ -45,11 +56,21 @@ impl Clock for SystemClock {
 impl ManualClock {
     /// A clock that stands at `unix_ms`.
     pub fn at_ms(unix_ms: i64) -> Self {
-        Self { unix_us: AtomicI64::new(unix_ms.saturating_mul(1_000)) }
+        Self {
+            unix_us: AtomicI64::new(unix_ms.saturating_mul(1_000)),
+            running_ms: AtomicU64::new(0),
+        }
     }
 
-    /// Moves the clock, forwards or back.
+    /// Lets time pass.
     pub fn advance_ms(&self, by_ms: i64) {
+        self.jump_ms(by_ms);
+        let passed = u64::try_from(by_ms).unwrap_or(0);
+        self.running_ms.fetch_add(passed, Ordering::SeqCst);
+    }
+
+    /// Moves the time of day, forwards or back, without any time passing.
+    pub fn jump_ms(&self, by_ms: i64) {
         let now = self.unix_us.load(Ordering::SeqCst);
         self.unix_us.store(now.saturating_add(by_ms.saturating_mul(1_000)), Ordering::SeqCst);
     }
@@ -58,6 +79,10 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn unix_us(&self) -> i64 {
         self.unix_us.load(Ordering::SeqCst)
+    }
+
+    fn running_ms(&self) -> u64 {
+        self.running_ms.load(Ordering::SeqCst)
     }
 }
 
@@ -71,6 +96,9 @@ mod tests {
         assert_eq!(clock.unix_ms(), 1_000);
         clock.advance_ms(-2_500);
         assert_eq!((clock.unix_ms(), clock.unix_us()), (-1_500, -1_500_000));
+        clock.advance_ms(70);
+        clock.jump_ms(1_000_000);
+        assert_eq!((clock.unix_ms(), clock.running_ms()), (998_570, 70));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use bulla_proto::kms::audit_client::AuditClient;
 use bulla_proto::kms::crypto_client::CryptoClient;
 use bulla_proto::kms::keys_client::KeysClient;
 use bulla_proto::kms::operator_client::OperatorClient;
+use bulla_proto::kms::rotation_client::RotationClient;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use tokio_stream::Stream;
@@ -241,6 +242,52 @@ calls! {
         change delete_alias(DeleteAliasRequest) -> DeleteAliasResponse;
         /// One page of aliases.
         repeatable list_aliases(ListAliasesRequest) -> ListAliasesResponse;
+    }
+    RotationClient {
+        /// `Rotation.RegisterStore`.
+        change register_store(RegisterStoreRequest) -> RegisterStoreResponse;
+        /// `Rotation.ListStores`.
+        repeatable list_stores(ListStoresRequest) -> ListStoresResponse;
+        /// `Rotation.ReportRestore`.
+        change report_restore(ReportRestoreRequest) -> ReportRestoreResponse;
+        /// `Rotation.GetCensus`.
+        repeatable get_census(GetCensusRequest) -> GetCensusResponse;
+        /// `Rotation.RetireCheck`.
+        repeatable retire_check(RetireCheckRequest) -> RetireCheckResponse;
+        /// `Rotation.WaiveUnnamedStore`.
+        change waive_unnamed_store(WaiveUnnamedStoreRequest) -> WaiveUnnamedStoreResponse;
+        /// `Rotation.BeginScan`.
+        repeatable begin_scan(BeginScanRequest) -> BeginScanResponse;
+        /// `Rotation.ReportScan`.
+        repeatable report_scan(ReportScanRequest) -> ReportScanResponse;
+        /// `Rotation.CreateCampaign`.
+        change create_campaign(CreateCampaignRequest) -> CreateCampaignResponse;
+        /// `Rotation.GetCampaign`.
+        repeatable get_campaign(GetCampaignRequest) -> GetCampaignResponse;
+        /// `Rotation.ListCampaigns`.
+        repeatable list_campaigns(ListCampaignsRequest) -> ListCampaignsResponse;
+        /// `Rotation.PauseCampaign`.
+        change pause_campaign(PauseCampaignRequest) -> PauseCampaignResponse;
+        /// `Rotation.ResumeCampaign`.
+        change resume_campaign(ResumeCampaignRequest) -> ResumeCampaignResponse;
+        /// `Rotation.AbandonCampaign`.
+        change abandon_campaign(AbandonCampaignRequest) -> AbandonCampaignResponse;
+        /// `Rotation.ReportProgress`.
+        repeatable report_progress(ReportProgressRequest) -> ReportProgressResponse;
+        /// `Rotation.ListProblems`.
+        repeatable list_problems(ListProblemsRequest) -> ListProblemsResponse;
+        /// `Rotation.DecideProblem`.
+        change decide_problem(DecideProblemRequest) -> DecideProblemResponse;
+        /// `Rotation.RotateDue`.
+        repeatable rotate_due(RotateDueRequest) -> RotateDueResponse;
+        /// `Rotation.SetLadder`.
+        change set_ladder(SetLadderRequest) -> SetLadderResponse;
+        /// `Rotation.GetLadder`.
+        repeatable get_ladder(GetLadderRequest) -> GetLadderResponse;
+        /// `Rotation.ResumeLadder`.
+        change resume_ladder(ResumeLadderRequest) -> ResumeLadderResponse;
+        /// `Rotation.GetExposure`.
+        repeatable get_exposure(GetExposureRequest) -> GetExposureResponse;
     }
     AccessClient {
         /// Gives a principal a role.

@@ -31,6 +31,7 @@ fn generate(out_dir: &Path) {
     let files = [
         "bulla/kms/v1/crypto.proto",
         "bulla/kms/v1/keys.proto",
+        "bulla/kms/v1/rotation.proto",
         "bulla/kms/v1/access.proto",
         "bulla/kms/v1/audit.proto",
         "bulla/kms/v1/operator.proto",

@@ -15,6 +15,7 @@ use bulla_proto::kms::audit_server::AuditServer;
 use bulla_proto::kms::crypto_server::CryptoServer;
 use bulla_proto::kms::keys_server::KeysServer;
 use bulla_proto::kms::operator_server::OperatorServer;
+use bulla_proto::kms::rotation_server::RotationServer;
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body::Body as HttpBody;
@@ -123,6 +124,9 @@ impl Front {
             }
             ServiceName::Keys => {
                 KeysServer::new(api).max_decoding_message_size(limit).call(request).await
+            }
+            ServiceName::Rotation => {
+                RotationServer::new(api).max_decoding_message_size(limit).call(request).await
             }
             ServiceName::Access => {
                 AccessServer::new(api).max_decoding_message_size(limit).call(request).await

@@ -27,6 +27,8 @@ pub enum ServiceName {
     Crypto,
     /// `bulla.kms.v1.Keys`
     Keys,
+    /// `bulla.kms.v1.Rotation`
+    Rotation,
     /// `bulla.kms.v1.Access`
     Access,
     /// `bulla.kms.v1.Audit`
@@ -63,7 +65,7 @@ const fn stream(service: ServiceName, path: &'static str, request_bytes_max: usi
     Method { path, service, shape: Shape::Stream, request_bytes_max, deadline_ms_max: u64::MAX }
 }
 
-use ServiceName::{Access, Audit, Crypto, Health, Keys, Operator};
+use ServiceName::{Access, Audit, Crypto, Health, Keys, Operator, Rotation};
 
 /// The table.
 #[rustfmt::skip]
@@ -98,6 +100,28 @@ pub const METHODS: &[Method] = &[
     unary (Keys,     "/bulla.kms.v1.Keys/DeleteAlias",                       SMALL),
     unary (Keys,     "/bulla.kms.v1.Keys/ListAliases",                       SMALL),
     stream(Keys,     "/bulla.kms.v1.Keys/WatchKeys",                         SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/RegisterStore",                SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/ListStores",                   SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/ReportRestore",                SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/GetCensus",                    SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/RetireCheck",                  SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/WaiveUnnamedStore",            SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/BeginScan",                    SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/ReportScan",                   SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/CreateCampaign",               SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/GetCampaign",                  SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/ListCampaigns",                SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/PauseCampaign",                SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/ResumeCampaign",               SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/AbandonCampaign",              SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/ReportProgress",               SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/ListProblems",                 SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/DecideProblem",                SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/RotateDue",                    SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/SetLadder",                    SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/GetLadder",                    SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/ResumeLadder",                 SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/GetExposure",                  SMALL),
     unary (Access,   "/bulla.kms.v1.Access/BindRole",                        SMALL),
     unary (Access,   "/bulla.kms.v1.Access/UnbindRole",                      SMALL),
     unary (Access,   "/bulla.kms.v1.Access/ListRoleBindings",                SMALL),

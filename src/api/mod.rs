@@ -16,6 +16,7 @@ pub mod methods;
 mod operator;
 mod parse;
 mod render;
+mod rotation;
 
 use std::pin::Pin;
 use std::sync::Arc;

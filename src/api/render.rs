@@ -23,6 +23,7 @@ pub(super) fn key(view: &KeyView) -> kms::Key {
         create_time: Some(timestamp(key.create_time)),
         next_rotation_time: key.next_rotation_time().map(timestamp),
         etag: view.key.revision().to_string(),
+        ..Default::default()
     }
 }
 

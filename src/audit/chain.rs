@@ -186,6 +186,7 @@ mod tests {
                 class: "tag".into(),
                 count: 300,
                 destination: None,
+                wrapped_bytes: 0,
             }],
             ..full.clone()
         };

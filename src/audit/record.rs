@@ -81,6 +81,8 @@ pub struct Record<'a> {
     pub item_details: Vec<RecordItem<'a>>,
     /// Where the blob was moved to, if it was.
     pub destination: Option<Destination>,
+    /// Bytes of plaintext that were wrapped, of all items.
+    pub wrapped_bytes: u64,
 }
 
 /// What a moved blob is under now.
@@ -111,6 +113,8 @@ pub struct RecordItem<'a> {
     pub count: u32,
     /// Where they were moved to, if they were.
     pub destination: Option<Destination>,
+    /// Bytes of plaintext that were wrapped, of all of them.
+    pub wrapped_bytes: u64,
 }
 
 /// A field is longer than a frame has room for. Nothing was encoded.
@@ -185,6 +189,7 @@ impl<'a> Record<'a> {
             started_sequence: 0,
             item_details: Vec::new(),
             destination: None,
+            wrapped_bytes: 0,
         }
     }
 
@@ -231,6 +236,7 @@ impl<'a> Record<'a> {
                 stored.destination_version,
                 stored.destination_store,
             )?,
+            wrapped_bytes: stored.wrapped_bytes,
         })
     }
 
@@ -273,6 +279,7 @@ impl RecordItem<'static> {
                 stored.destination_version,
                 stored.destination_store,
             )?,
+            wrapped_bytes: stored.wrapped_bytes,
         })
     }
 }
@@ -331,8 +338,9 @@ const LONGEST_PAYLOAD: usize = 11 // time_us
     + 12 // started_sequence
     + MAX_CONTEXT_BYTES + MAX_CONTEXT_PAIRS * (4 + 4 + 4)
     + LONGEST_DESTINATION
+    + 12 // wrapped_bytes
     + MAX_ITEM_DETAILS
-        * (3 + 18 + 6 * 3 + (2 + MAX_REASON_BYTES) * 2 + LONGEST_DESTINATION);
+        * (3 + 18 + 6 * 3 + (2 + MAX_REASON_BYTES) * 2 + LONGEST_DESTINATION + 11);
 const LONGEST_DESTINATION: usize = (3 + 16) + 7 * 2;
 const _: () = assert!(LONGEST_PAYLOAD <= MAX_PAYLOAD_BYTES, "a lawful record must fit in a frame");
 
@@ -387,11 +395,13 @@ mod tests {
                     destination_key_id: id(item.destination.map(|to| to.key)),
                     destination_version: item.destination.map_or(0, |to| to.version),
                     destination_store: item.destination.map_or(0, |to| to.store),
+                    wrapped_bytes: item.wrapped_bytes,
                 })
                 .collect(),
             destination_key_id: id(record.destination.map(|to| to.key)),
             destination_version: record.destination.map_or(0, |to| to.version),
             destination_store: record.destination.map_or(0, |to| to.store),
+            wrapped_bytes: record.wrapped_bytes,
         }
     }
 
@@ -404,15 +414,17 @@ mod tests {
         Destination { key: KeyId::from_bytes([3; 16]), version: u32::MAX, store: u32::MAX };
 
     fn item() -> impl Strategy<Value = RecordItem<'static>> {
-        let parts = (any::<Option<[u8; 16]>>(), any::<[u32; 3]>(), text(8), text(8), moved());
-        parts.prop_map(|(key, [version, store, count], reason, class, destination)| RecordItem {
+        let numbers = any::<([u32; 3], u64)>();
+        let parts = (any::<Option<[u8; 16]>>(), numbers, text(8), text(8), moved());
+        parts.prop_map(|(key, numbers, reason, class, destination)| RecordItem {
             key: key.map(KeyId::from_bytes),
-            version,
-            store,
+            version: numbers.0[0],
+            store: numbers.0[1],
             reason,
             class,
-            count,
+            count: numbers.0[2],
             destination,
+            wrapped_bytes: numbers.1,
         })
     }
 
@@ -430,7 +442,7 @@ mod tests {
         fn record()(
             time_us in any::<i64>(),
             ids in any::<(Option<[u8; 16]>, Option<[u8; 16]>)>(),
-            numbers in any::<([u32; 3], u64)>(),
+            numbers in any::<([u32; 3], u64, u64)>(),
             outcome in prop_oneof![
                 Just(Outcome::Started), Just(Outcome::Succeeded),
                 Just(Outcome::Refused), Just(Outcome::Failed),
@@ -457,6 +469,7 @@ mod tests {
                 started_sequence: numbers.1,
                 item_details,
                 destination,
+                wrapped_bytes: numbers.2,
                 ..Record::new(time_us, names.1, outcome)
             }
         }
@@ -516,10 +529,12 @@ mod tests {
                     class: long(MAX_REASON_BYTES),
                     count: u32::MAX,
                     destination: Some(LONGEST_DESTINATION_ITEM),
+                    wrapped_bytes: u64::MAX,
                 };
                 MAX_ITEM_DETAILS
             ],
             destination: Some(LONGEST_DESTINATION_ITEM),
+            wrapped_bytes: u64::MAX,
             ..Record::new(-1, long(MAX_NAME_BYTES), Outcome::Failed)
         }
     }

@@ -36,6 +36,7 @@ pub(super) fn put_record(out: &mut Vec<u8>, record: &Record<'_>) {
         put_item(out, item);
     }
     put_destination(out, 19, record.destination.as_ref());
+    put_number(out, 22, record.wrapped_bytes);
 }
 
 fn put_item(out: &mut Vec<u8>, item: &RecordItem<'_>) {
@@ -48,6 +49,7 @@ fn put_item(out: &mut Vec<u8>, item: &RecordItem<'_>) {
     put_bytes(out, 5, item.class.as_bytes());
     put_number(out, 6, item.count.into());
     put_destination(out, 7, item.destination.as_ref());
+    put_number(out, 10, item.wrapped_bytes);
 }
 
 /// Three fields in a row, the first of them numbered `first`.
@@ -76,6 +78,7 @@ fn item_len(item: &RecordItem<'_>) -> usize {
         bytes_len(5, item.class.as_bytes()),
         number_len(6, item.count.into()),
         destination_len(7, item.destination.as_ref()),
+        number_len(10, item.wrapped_bytes),
     ]
     .iter()
     .fold(0, |sum, length| sum.saturating_add(*length))

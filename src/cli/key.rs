@@ -159,6 +159,7 @@ impl CreateKey {
             key_ring: self.key_ring.unwrap_or_default(),
             description: self.description.unwrap_or_default(),
             rotation_period: self.rotation_period,
+            ..Default::default()
         };
         let response = session.client().await?.create_key(request).await?;
         let key = response.key.clone().unwrap_or_default();
@@ -186,6 +187,7 @@ impl UpdateKey {
             key_ring: self.key_ring,
             description: self.description,
             rotation_period: self.rotation_period,
+            ..Default::default()
         };
         let changes = request.tags.is_some()
             || request.key_ring.is_some()

@@ -144,6 +144,7 @@ impl ChangeVersion {
             version: self.version,
             key: self.key,
             wait,
+            not_safe: false,
         };
         let response = session.client().await?.schedule_destroy(request).await?;
         let version = response.version.clone().unwrap_or_default();

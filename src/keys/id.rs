@@ -1,6 +1,7 @@
 //! Ids and times: 16 random bytes shown as a UUID, and milliseconds since the Unix epoch.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use uuid::Uuid;
 
@@ -11,6 +12,22 @@ pub struct KeyId([u8; 16]);
 /// A tenant's id. [`TenantId::INSTALLATION`] owns the rows that belong to no tenant.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TenantId([u8; 16]);
+
+/// A campaign's id: random, never reused.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct CampaignId([u8; 16]);
+
+/// A scan's id: random, never reused.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ScanId([u8; 16]);
+
+/// The id that an agent or a program drew when it started.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct HolderId([u8; 16]);
+
+/// The number of a registered store, as it stands in the blobs' headers. Never 0, never reused.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct StoreNumber(NonZeroU32);
 
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -64,6 +81,32 @@ macro_rules! id {
 
 id!(KeyId);
 id!(TenantId);
+id!(CampaignId);
+id!(ScanId);
+id!(HolderId);
+
+// === impl StoreNumber ===
+
+impl StoreNumber {
+    /// The number; none for 0, which means that no store was said.
+    pub const fn new(number: u32) -> Option<Self> {
+        match NonZeroU32::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// As it stands in a header.
+    pub const fn as_u32(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for StoreNumber {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
 
 impl TenantId {
     /// Owns what belongs to the installation itself: its description, root slots, tenants.

@@ -9,9 +9,12 @@ mod schedule;
 mod state;
 mod version;
 
-pub use id::{KeyId, MalformedId, TenantId, Timestamp};
+pub use id::{CampaignId, HolderId, KeyId, MalformedId, ScanId, StoreNumber, TenantId, Timestamp};
 pub use key::{Key, KeyRefusal, Succession};
-pub use name::{Alias, Description, KeyRef, KeyRing, MalformedName, Reason, RequestId, Tags};
+pub use name::{
+    Alias, Description, KeyRef, KeyRing, MalformedName, Owner, Reason, RequestId, StoreName,
+    StoreRef, Tags,
+};
 pub use schedule::{DestroyWait, OutOfRange, RotationPeriod};
 pub use state::{State, Step, Use};
 pub use version::{IllegalStep, Inconsistent, Version, VersionParts};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::keys::KeyId;
+use crate::keys::{KeyId, StoreNumber};
 
 /// A name that points at a key: 1 to 128 of `a-z 0-9 - _ . /`, beginning with a letter, segments
 /// between slashes not empty. May not look like a UUID.
@@ -41,10 +41,93 @@ pub enum KeyRef {
     Alias(Alias),
 }
 
+/// The name of a place where blobs are kept, such as `orders-db/customers.dek`: 1 to 128 of
+/// `a-z 0-9 - _ . /`, beginning with a letter, segments between slashes not empty.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct StoreName(Arc<str>);
+
+/// Who answers for something: 1 to 128 bytes, no control characters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Owner(String);
+
+/// How a caller names a store: by its number or by its name.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum StoreRef {
+    /// By number.
+    Number(StoreNumber),
+    /// By name.
+    Name(StoreName),
+}
+
 /// The text is not in its canonical form.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("must be {0}")]
 pub struct MalformedName(&'static str);
+
+// === impl StoreName ===
+
+impl StoreName {
+    /// Parses the canonical form.
+    pub fn parse(text: &str) -> Result<Self, MalformedName> {
+        let lawful = (1..=128).contains(&text.len())
+            && text.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
+            && text.split('/').all(is_segment);
+        if lawful { Ok(Self(text.into())) } else { Err(MalformedName(STORE_NAME_FORM)) }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StoreName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+// === impl Owner ===
+
+impl Owner {
+    /// Takes the text as it is.
+    pub fn parse(text: &str) -> Result<Self, MalformedName> {
+        let lawful = (1..=128).contains(&text.len()) && !text.chars().any(char::is_control);
+        if lawful {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(MalformedName("1 to 128 bytes without control characters"))
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+// === impl StoreRef ===
+
+impl StoreRef {
+    /// A number in decimal without leading zeros, or a name.
+    pub fn parse(text: &str) -> Result<Self, MalformedName> {
+        if text.starts_with(|first: char| first.is_ascii_digit()) {
+            let number = text.parse().ok().and_then(StoreNumber::new);
+            let canonical = number.filter(|number| number.to_string() == text);
+            return canonical.map(Self::Number).ok_or(MalformedName("a store's name or number"));
+        }
+        StoreName::parse(text).map(Self::Name)
+    }
+}
+
+impl fmt::Display for StoreRef {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => fmt::Display::fmt(number, formatter),
+            Self::Name(name) => fmt::Display::fmt(name, formatter),
+        }
+    }
+}
 
 // === impl Alias ===
 
@@ -226,6 +309,8 @@ fn looks_like_uuid(text: &str) -> bool {
     hex == 32 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
+const STORE_NAME_FORM: &str =
+    "1 to 128 of a-z 0-9 - _ . /, beginning with a letter, no empty segment";
 const ALIAS_FORM: &str =
     "1 to 128 of a-z 0-9 - _ . / beginning with a letter, and may not look like a UUID";
 const KEY_RING_FORM: &str =

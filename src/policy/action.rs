@@ -78,6 +78,8 @@ actions! {
     CompromiseVersion = "keys.compromise_version";
     /// Schedule a version's destruction.
     ScheduleDestroy = "keys.schedule_destroy";
+    /// Schedule it although RetireCheck does not say SAFE. Needed besides.
+    ScheduleDestroyNotSafe = "keys.schedule_destroy_not_safe";
     /// Destroy a version whose time has come. The scheduler's alone.
     DestroyVersion = "keys.destroy_version";
     /// Cancel a scheduled destruction.
@@ -90,6 +92,50 @@ actions! {
     ListAliases = "keys.list_aliases";
     /// Follow changes to keys.
     WatchKeys = "keys.watch_keys";
+    /// Give a store its number.
+    RegisterStore = "rotation.register_store";
+    /// See the registered stores.
+    ListStores = "rotation.list_stores";
+    /// Say that a store was restored.
+    ReportRestore = "rotation.report_restore";
+    /// See what each version has issued, moved and opened.
+    GetCensus = "rotation.get_census";
+    /// Ask whether a version can be let go.
+    RetireCheck = "rotation.retire_check";
+    /// Let blobs that name no store go without a scan.
+    WaiveUnnamedStore = "rotation.waive_unnamed_store";
+    /// Begin a scan.
+    BeginScan = "rotation.begin_scan";
+    /// Say what a scan found.
+    ReportScan = "rotation.report_scan";
+    /// Begin a campaign.
+    CreateCampaign = "rotation.create_campaign";
+    /// See a campaign and its problems.
+    GetCampaign = "rotation.get_campaign";
+    /// See all campaigns.
+    ListCampaigns = "rotation.list_campaigns";
+    /// Stop a campaign for a while.
+    PauseCampaign = "rotation.pause_campaign";
+    /// Let a campaign go on.
+    ResumeCampaign = "rotation.resume_campaign";
+    /// Give a campaign up.
+    AbandonCampaign = "rotation.abandon_campaign";
+    /// Say how far an agent has come.
+    ReportProgress = "rotation.report_progress";
+    /// Decide about a blob that does not open.
+    DecideProblem = "rotation.decide_problem";
+    /// Rotate what is due.
+    RotateDue = "rotation.rotate_due";
+    /// Set how old versions of a key are retired by themselves.
+    SetLadder = "rotation.set_ladder";
+    /// See where versions stand on the ladder.
+    GetLadder = "rotation.get_ladder";
+    /// Let a paused version go on.
+    ResumeLadder = "rotation.resume_ladder";
+    /// Take a version's next step on the ladder. The scheduler's alone.
+    StepLadder = "rotation.step_ladder";
+    /// See who received or opened something of a version.
+    GetExposure = "rotation.get_exposure";
     /// Give a role.
     BindRole = "access.bind_role";
     /// Take a role away.

@@ -56,6 +56,7 @@ impl UseCase for Encrypt {
             Header::new(BlobKind::Client, *key.id().as_bytes(), version.number(), self.store)?;
         let binding = Binding::new(&header, act.permit.tenant().as_bytes(), &self.context);
         let ciphertext = kek.wrap(act.custody.random(), &binding, &self.plaintext)?;
+        act.record.wrapped_bytes = self.plaintext.len() as u64;
         Ok(Wrapped { ciphertext, key: key.id(), version: version.number() })
     }
 }

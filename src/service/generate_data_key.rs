@@ -71,6 +71,7 @@ impl<const PLAINTEXT: bool> UseCase for GenerateDataKeys<PLAINTEXT> {
             let plaintext = if PLAINTEXT { plaintext.to_vec() } else { Vec::new() };
             data_keys.push(DataKeyPair { plaintext, ciphertext: blob });
         })?;
+        act.record.wrapped_bytes = (self.key_bytes as u64).saturating_mul(self.count as u64);
         Ok(GeneratedDataKeys { data_keys, key: key.id(), version: version.number() })
     }
 }

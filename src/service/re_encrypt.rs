@@ -2,7 +2,7 @@
 //! once more and compared before it is given.
 
 use crate::audit::{self, Record};
-use crate::crypto::{Binding, BlobKind, EncryptionContext, Header};
+use crate::crypto::{BLOB_OVERHEAD_BYTES, Binding, BlobKind, EncryptionContext, Header};
 use crate::keys::{KeyId, KeyRef, Use};
 use crate::policy::{Action, Permit};
 
@@ -77,6 +77,7 @@ impl ReEncrypt {
         let ciphertext = from_kek.rewrap(&from_binding, &self.ciphertext, kek, &binding, random)?;
         act.record.destination =
             Some(audit::Destination { key: key.id(), version: version.number(), store });
+        act.record.wrapped_bytes = ciphertext.len().saturating_sub(BLOB_OVERHEAD_BYTES) as u64;
         Ok(Moved {
             ciphertext,
             source_key: source.key.id(),

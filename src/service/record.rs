@@ -27,9 +27,13 @@ impl Tally {
             reason: refusal.map(Refusal::reason).unwrap_or_default().into(),
             class: refusal.map(Refusal::class).unwrap_or_default().into(),
             count: 1,
+            wrapped_bytes: std::mem::take(&mut record.wrapped_bytes),
         };
         match self.items.iter_mut().find(|known| is_like(known, &item)) {
-            Some(known) => known.count = known.count.saturating_add(1),
+            Some(known) => {
+                known.count = known.count.saturating_add(1);
+                known.wrapped_bytes = known.wrapped_bytes.saturating_add(item.wrapped_bytes);
+            }
             None => self.items.push(item),
         }
     }

@@ -1364,6 +1364,17 @@ pub struct Key {
     /// Changes with every change to the key.
     #[prost(string, tag = "12")]
     pub etag: ::prost::alloc::string::String,
+    /// The key is due after its Active version has wrapped this often, or so many bytes; 0: never.
+    #[prost(uint64, tag = "13")]
+    pub rotation_wraps: u64,
+    #[prost(uint64, tag = "14")]
+    pub rotation_bytes: u64,
+    /// The key is due at this time, once.
+    #[prost(message, optional, tag = "15")]
+    pub rotation_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The PreActive version that the next rotation makes Active; 0: none.
+    #[prost(uint32, tag = "16")]
+    pub prepared_version: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Version {
@@ -1408,6 +1419,13 @@ pub struct CreateKeyRequest {
     pub rotation_period: ::core::option::Option<::prost_types::Duration>,
     #[prost(string, tag = "6")]
     pub request_id: ::prost::alloc::string::String,
+    /// Rotate after so many wraps or bytes too, and at a time; absent or 0: never.
+    #[prost(uint64, tag = "7")]
+    pub rotation_wraps: u64,
+    #[prost(uint64, tag = "8")]
+    pub rotation_bytes: u64,
+    #[prost(message, optional, tag = "9")]
+    pub rotation_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateKeyResponse {
@@ -1459,6 +1477,14 @@ pub struct UpdateKeyRequest {
     pub rotation_period: ::core::option::Option<::prost_types::Duration>,
     #[prost(string, tag = "6")]
     pub request_id: ::prost::alloc::string::String,
+    /// When present: 0 means never.
+    #[prost(uint64, optional, tag = "7")]
+    pub rotation_wraps: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "8")]
+    pub rotation_bytes: ::core::option::Option<u64>,
+    /// When present: the Unix epoch means never.
+    #[prost(message, optional, tag = "9")]
+    pub rotation_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Tags {
@@ -1641,6 +1667,10 @@ pub struct ScheduleDestroyRequest {
     pub request_id: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
     pub reason: ::prost::alloc::string::String,
+    /// Even though RetireCheck does not say SAFE. Needs a reason, and the right
+    /// keys.schedule_destroy_not_safe besides.
+    #[prost(bool, tag = "6")]
+    pub not_safe: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ScheduleDestroyResponse {
@@ -2158,7 +2188,8 @@ pub mod keys_client {
                 .insert(GrpcMethod::new("bulla.kms.v1.Keys", "CompromiseVersion"));
             self.inner.unary(req, path, codec).await
         }
-        /// Destroys the material after a waiting time of 7 to 365 days (30 by default).
+        /// Destroys the material after a waiting time of 7 to 365 days (30 by default). RETIRE_NOT_SAFE
+        /// unless RetireCheck says SAFE.
         pub async fn schedule_destroy(
             &mut self,
             request: impl tonic::IntoRequest<super::ScheduleDestroyRequest>,
@@ -2424,7 +2455,8 @@ pub mod keys_server {
             tonic::Response<super::CompromiseVersionResponse>,
             tonic::Status,
         >;
-        /// Destroys the material after a waiting time of 7 to 365 days (30 by default).
+        /// Destroys the material after a waiting time of 7 to 365 days (30 by default). RETIRE_NOT_SAFE
+        /// unless RetireCheck says SAFE.
         async fn schedule_destroy(
             &self,
             request: tonic::Request<super::ScheduleDestroyRequest>,
@@ -3469,6 +3501,2923 @@ pub mod keys_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "bulla.kms.v1.Keys";
     impl<T> tonic::server::NamedService for KeysServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Store {
+    /// For the blobs' headers; never 0, never reused.
+    #[prost(uint32, tag = "1")]
+    pub store: u32,
+    /// Such as orders-db/customers.dek: 1 to 128 characters of a-z 0-9 - _ . and / between.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Who answers for it: 1 to 128 characters.
+    #[prost(string, tag = "3")]
+    pub owner: ::prost::alloc::string::String,
+    #[prost(enumeration = "StoreKind", tag = "4")]
+    pub kind: i32,
+    /// The longest that a writer may hold a data key, in a cache or a queue, before its blob is in the
+    /// store. A scan that begins sooner after a version's last data key proves nothing.
+    #[prost(message, optional, tag = "5")]
+    pub write_delay: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "6")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When a restore was last reported.
+    #[prost(message, optional, tag = "7")]
+    pub restore_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RegisterStoreRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub owner: ::prost::alloc::string::String,
+    #[prost(enumeration = "StoreKind", tag = "3")]
+    pub kind: i32,
+    /// Absent: 1 hour; at most 30 days. 0: writers write before they do anything else.
+    #[prost(message, optional, tag = "4")]
+    pub write_delay: ::core::option::Option<::prost_types::Duration>,
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RegisterStoreResponse {
+    #[prost(message, optional, tag = "1")]
+    pub store: ::core::option::Option<Store>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListStoresRequest {
+    /// 0 means 100; at most 1000.
+    #[prost(uint32, tag = "1")]
+    pub page_size: u32,
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListStoresResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub stores: ::prost::alloc::vec::Vec<Store>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportRestoreRequest {
+    #[prost(string, tag = "1")]
+    pub store: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportRestoreResponse {
+    #[prost(message, optional, tag = "1")]
+    pub store: ::core::option::Option<Store>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCensusRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetCensusResponse {
+    #[prost(string, tag = "1")]
+    pub key_id: ::prost::alloc::string::String,
+    /// The last audit record that is counted.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    /// Ascending by version.
+    #[prost(message, repeated, tag = "3")]
+    pub versions: ::prost::alloc::vec::Vec<VersionCensus>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VersionCensus {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(enumeration = "VersionState", tag = "2")]
+    pub state: i32,
+    /// Ascending by store; 0 first: blobs that name no store.
+    #[prost(message, repeated, tag = "3")]
+    pub stores: ::prost::alloc::vec::Vec<StoreCensus>,
+    /// Bytes of plaintext wrapped, over all stores.
+    #[prost(uint64, tag = "4")]
+    pub wrapped_bytes: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StoreCensus {
+    #[prost(uint32, tag = "1")]
+    pub store: u32,
+    /// Empty when no store of this number is registered, and for 0.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Blobs made under the version for the store.
+    #[prost(uint64, tag = "3")]
+    pub issued: u64,
+    /// Blobs of the version that were re-wrapped under another.
+    #[prost(uint64, tag = "4")]
+    pub moved: u64,
+    /// Times that a blob was opened.
+    #[prost(uint64, tag = "5")]
+    pub opened: u64,
+    /// Times that a use was refused because of the version's state.
+    #[prost(uint64, tag = "6")]
+    pub refused: u64,
+    #[prost(message, optional, tag = "7")]
+    pub last_issue_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "8")]
+    pub last_move_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "9")]
+    pub last_open_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "10")]
+    pub last_refuse_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who did, the latest first; a bounded number of them.
+    #[prost(message, repeated, tag = "11")]
+    pub principals: ::prost::alloc::vec::Vec<PrincipalCensus>,
+    /// There were more than are listed.
+    #[prost(bool, tag = "12")]
+    pub principals_truncated: bool,
+    /// The last scan that ended.
+    #[prost(message, optional, tag = "13")]
+    pub scan: ::core::option::Option<Scan>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PrincipalCensus {
+    #[prost(string, tag = "1")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub issued: u64,
+    #[prost(uint64, tag = "3")]
+    pub moved: u64,
+    #[prost(uint64, tag = "4")]
+    pub opened: u64,
+    #[prost(uint64, tag = "5")]
+    pub refused: u64,
+    #[prost(message, optional, tag = "6")]
+    pub last_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetireCheckRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RetireCheckResponse {
+    #[prost(enumeration = "RetireVerdict", tag = "1")]
+    pub verdict: i32,
+    /// Everything that the verdict rests on, what speaks against first.
+    #[prost(message, repeated, tag = "2")]
+    pub findings: ::prost::alloc::vec::Vec<Finding>,
+    /// The last audit record that was counted.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    #[prost(string, tag = "4")]
+    pub key_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "5")]
+    pub version: u32,
+    #[prost(enumeration = "VersionState", tag = "6")]
+    pub state: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Finding {
+    #[prost(enumeration = "FindingEffect", tag = "1")]
+    pub effect: i32,
+    #[prost(enumeration = "Evidence", tag = "2")]
+    pub evidence: i32,
+    /// Stable, such as SCAN_MISSING.
+    #[prost(string, tag = "3")]
+    pub code: ::prost::alloc::string::String,
+    /// In words.
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
+    /// The command that would supply what is missing; empty where there is none.
+    #[prost(string, tag = "5")]
+    pub remedy: ::prost::alloc::string::String,
+    /// 0 where it is about no store, or about blobs that name none.
+    #[prost(uint32, tag = "6")]
+    pub store: u32,
+    #[prost(string, tag = "7")]
+    pub store_name: ::prost::alloc::string::String,
+    /// Blobs or uses.
+    #[prost(uint64, tag = "8")]
+    pub count: u64,
+    #[prost(string, tag = "9")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "10")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WaiveUnnamedStoreRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+    /// Required.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WaiveUnnamedStoreResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BeginScanRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub store: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BeginScanResponse {
+    /// A UUID.
+    #[prost(string, tag = "1")]
+    pub scan_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub begin_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReportScanRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub store: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub scan_id: ::prost::alloc::string::String,
+    /// Places that were looked at, whatever they held.
+    #[prost(uint64, tag = "4")]
+    pub rows: u64,
+    /// How many blobs of the key there are, by version. Versions with none may be left out.
+    #[prost(message, repeated, tag = "5")]
+    pub versions: ::prost::alloc::vec::Vec<VersionCount>,
+    /// Blobs of other keys.
+    #[prost(uint64, tag = "6")]
+    pub other_keys: u64,
+    /// Places that hold something that is no blob.
+    #[prost(uint64, tag = "7")]
+    pub unreadable: u64,
+    /// Of `versions`, blobs that do not open and that a person has decided to abandon.
+    #[prost(message, repeated, tag = "8")]
+    pub abandoned: ::prost::alloc::vec::Vec<VersionCount>,
+    /// Where some of the blobs are, for a person who goes to look: at most 10, each at most 256 bytes.
+    #[prost(string, repeated, tag = "9")]
+    pub samples: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReportScanResponse {
+    #[prost(message, optional, tag = "1")]
+    pub scan: ::core::option::Option<Scan>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VersionCount {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Scan {
+    #[prost(string, tag = "1")]
+    pub scan_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub begin_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "4")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(uint64, tag = "5")]
+    pub rows: u64,
+    #[prost(message, repeated, tag = "6")]
+    pub versions: ::prost::alloc::vec::Vec<VersionCount>,
+    #[prost(uint64, tag = "7")]
+    pub other_keys: u64,
+    #[prost(uint64, tag = "8")]
+    pub unreadable: u64,
+    #[prost(message, repeated, tag = "9")]
+    pub abandoned: ::prost::alloc::vec::Vec<VersionCount>,
+    #[prost(string, repeated, tag = "10")]
+    pub samples: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Campaign {
+    /// A UUID.
+    #[prost(string, tag = "1")]
+    pub campaign_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub key_id: ::prost::alloc::string::String,
+    #[prost(uint32, repeated, tag = "3")]
+    pub source_versions: ::prost::alloc::vec::Vec<u32>,
+    #[prost(enumeration = "CampaignState", tag = "4")]
+    pub state: i32,
+    #[prost(message, repeated, tag = "5")]
+    pub stores: ::prost::alloc::vec::Vec<StoreProgress>,
+    /// Blobs a second, over all stores; 0: as fast as it goes.
+    #[prost(uint32, tag = "6")]
+    pub rate_per_second: u32,
+    #[prost(bool, tag = "7")]
+    pub urgent: bool,
+    #[prost(string, tag = "8")]
+    pub reason: ::prost::alloc::string::String,
+    /// Who began it.
+    #[prost(string, tag = "9")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "10")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was DONE or FAILED.
+    #[prost(message, optional, tag = "11")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Why it stands where it stands, in words.
+    #[prost(string, tag = "12")]
+    pub note: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StoreProgress {
+    #[prost(uint32, tag = "1")]
+    pub store: u32,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(enumeration = "StorePhase", tag = "3")]
+    pub phase: i32,
+    /// Who has the store now; empty for nobody.
+    #[prost(string, tag = "4")]
+    pub agent: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub report_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Where to go on, in the connector's own words.
+    #[prost(bytes = "vec", tag = "6")]
+    pub place: ::prost::alloc::vec::Vec<u8>,
+    /// Which time through: from 1.
+    #[prost(uint32, tag = "7")]
+    pub pass: u32,
+    /// Of this pass: places looked at, and how many there are as far as the agent can say (0: unknown).
+    #[prost(uint64, tag = "8")]
+    pub seen: u64,
+    #[prost(uint64, tag = "9")]
+    pub total: u64,
+    /// Of the whole campaign.
+    #[prost(uint64, tag = "10")]
+    pub moved: u64,
+    /// Places that somebody else changed meanwhile and that were read again.
+    #[prost(uint64, tag = "11")]
+    pub changed: u64,
+    /// Blobs that did not open, and those of them about which nobody has decided.
+    #[prost(uint64, tag = "12")]
+    pub problems: u64,
+    #[prost(uint64, tag = "13")]
+    pub undecided: u64,
+    /// The last scan since the pass ended.
+    #[prost(message, optional, tag = "14")]
+    pub scan: ::core::option::Option<Scan>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateCampaignRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Empty: every version that is neither Active, nor PreActive, nor destroyed.
+    #[prost(uint32, repeated, tag = "2")]
+    pub source_versions: ::prost::alloc::vec::Vec<u32>,
+    /// Empty: every registered store that the census knows for one of the versions.
+    #[prost(string, repeated, tag = "3")]
+    pub stores: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint32, tag = "4")]
+    pub rate_per_second: u32,
+    #[prost(bool, tag = "5")]
+    pub urgent: bool,
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub request_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateCampaignResponse {
+    #[prost(message, optional, tag = "1")]
+    pub campaign: ::core::option::Option<Campaign>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCampaignRequest {
+    #[prost(string, tag = "1")]
+    pub campaign_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetCampaignResponse {
+    #[prost(message, optional, tag = "1")]
+    pub campaign: ::core::option::Option<Campaign>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListCampaignsRequest {
+    /// When set, only campaigns of this key.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// 0 means 100; at most 1000.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListCampaignsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub campaigns: ::prost::alloc::vec::Vec<Campaign>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseCampaignRequest {
+    #[prost(string, tag = "1")]
+    pub campaign_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PauseCampaignResponse {
+    #[prost(message, optional, tag = "1")]
+    pub campaign: ::core::option::Option<Campaign>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeCampaignRequest {
+    #[prost(string, tag = "1")]
+    pub campaign_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResumeCampaignResponse {
+    #[prost(message, optional, tag = "1")]
+    pub campaign: ::core::option::Option<Campaign>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AbandonCampaignRequest {
+    #[prost(string, tag = "1")]
+    pub campaign_id: ::prost::alloc::string::String,
+    /// Required.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AbandonCampaignResponse {
+    #[prost(message, optional, tag = "1")]
+    pub campaign: ::core::option::Option<Campaign>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReportProgressRequest {
+    #[prost(string, tag = "1")]
+    pub campaign_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub store: ::prost::alloc::string::String,
+    /// A UUID that the agent drew when it started.
+    #[prost(string, tag = "3")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// The pass that this is about; 0: the agent has just begun and asks where it stands.
+    #[prost(uint32, tag = "4")]
+    pub pass: u32,
+    /// At most 4096 bytes.
+    #[prost(bytes = "vec", tag = "5")]
+    pub place: ::prost::alloc::vec::Vec<u8>,
+    /// Totals of this pass. A report with a smaller `seen` than the last is an old one and changes nothing.
+    #[prost(uint64, tag = "6")]
+    pub seen: u64,
+    #[prost(uint64, tag = "7")]
+    pub total: u64,
+    /// Since the agent's last report.
+    #[prost(uint64, tag = "8")]
+    pub moved: u64,
+    #[prost(uint64, tag = "9")]
+    pub changed: u64,
+    /// At most 100.
+    #[prost(message, repeated, tag = "10")]
+    pub problems: ::prost::alloc::vec::Vec<Problem>,
+    /// The pass has come to the end of the store.
+    #[prost(bool, tag = "11")]
+    pub pass_ended: bool,
+    /// The agent lets the store go.
+    #[prost(bool, tag = "12")]
+    pub release: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReportProgressResponse {
+    #[prost(enumeration = "CampaignState", tag = "1")]
+    pub state: i32,
+    #[prost(message, optional, tag = "2")]
+    pub progress: ::core::option::Option<StoreProgress>,
+    /// Blobs a second for this agent; 0: as fast as it goes.
+    #[prost(uint32, tag = "3")]
+    pub rate_per_second: u32,
+    #[prost(string, tag = "4")]
+    pub key_id: ::prost::alloc::string::String,
+    #[prost(uint32, repeated, tag = "5")]
+    pub source_versions: ::prost::alloc::vec::Vec<u32>,
+    /// SHA-256 of the blobs that a person has decided to abandon.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub abandoned: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Problem {
+    /// The primary key, file or line, as a person would write it: at most 512 bytes.
+    #[prost(string, tag = "1")]
+    pub place: ::prost::alloc::string::String,
+    /// SHA-256 of what stands there.
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// The header's version; 0 where there is no header.
+    #[prost(uint32, tag = "3")]
+    pub version: u32,
+    /// What was wrong, such as INVALID_CIPHERTEXT.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// In answers only.
+    #[prost(enumeration = "ProblemDecision", tag = "5")]
+    pub decision: i32,
+    #[prost(message, optional, tag = "6")]
+    pub report_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "7")]
+    pub decision_principal: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub decision_reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListProblemsRequest {
+    #[prost(string, tag = "1")]
+    pub campaign_id: ::prost::alloc::string::String,
+    /// When set, only of this store.
+    #[prost(string, tag = "2")]
+    pub store: ::prost::alloc::string::String,
+    /// 0 means 100; at most 1000.
+    #[prost(uint32, tag = "3")]
+    pub page_size: u32,
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListProblemsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub problems: ::prost::alloc::vec::Vec<StoreProblem>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StoreProblem {
+    #[prost(uint32, tag = "1")]
+    pub store: u32,
+    #[prost(string, tag = "2")]
+    pub store_name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub problem: ::core::option::Option<Problem>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DecideProblemRequest {
+    #[prost(string, tag = "1")]
+    pub campaign_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub store: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "ProblemDecision", tag = "4")]
+    pub decision: i32,
+    /// Required.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub request_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DecideProblemResponse {
+    #[prost(message, optional, tag = "1")]
+    pub problem: ::core::option::Option<Problem>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateDueRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotateDueResponse {
+    /// Rotated now.
+    #[prost(message, repeated, tag = "1")]
+    pub keys: ::prost::alloc::vec::Vec<Key>,
+    /// Due, and left for later because the budget of this hour is used up.
+    #[prost(uint32, tag = "2")]
+    pub deferred: u32,
+    /// Due, and could not be rotated.
+    #[prost(string, repeated, tag = "3")]
+    pub failed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// The steps by which a version that a campaign has emptied is retired by itself. Each step waits, and is
+/// taken only if RetireCheck is SAFE.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ladder {
+    /// Deactivated to RewrapOnly, after the campaign is DONE.
+    #[prost(message, optional, tag = "1")]
+    pub restrict_after: ::core::option::Option<::prost_types::Duration>,
+    /// How many brownouts, how long each, and how long after the step before.
+    #[prost(uint32, tag = "2")]
+    pub brownouts: u32,
+    #[prost(message, optional, tag = "3")]
+    pub brownout_length: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "4")]
+    pub brownout_after: ::core::option::Option<::prost_types::Duration>,
+    /// To Suspended.
+    #[prost(message, optional, tag = "5")]
+    pub suspend_after: ::core::option::Option<::prost_types::Duration>,
+    /// To DestroyScheduled, and the wait from there (7 to 365 days).
+    #[prost(message, optional, tag = "6")]
+    pub destroy_after: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "7")]
+    pub destroy_wait: ::core::option::Option<::prost_types::Duration>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetLadderRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Absent: no ladder.
+    #[prost(message, optional, tag = "2")]
+    pub ladder: ::core::option::Option<Ladder>,
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetLadderResponse {
+    #[prost(message, optional, tag = "1")]
+    pub ladder: ::core::option::Option<Ladder>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLadderRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetLadderResponse {
+    #[prost(message, optional, tag = "1")]
+    pub ladder: ::core::option::Option<Ladder>,
+    #[prost(message, repeated, tag = "2")]
+    pub versions: ::prost::alloc::vec::Vec<LadderVersion>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LadderVersion {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(enumeration = "VersionState", tag = "2")]
+    pub state: i32,
+    /// What was done last, and what comes next, such as brownout 2 of 3.
+    #[prost(string, tag = "3")]
+    pub step: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub next_step: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub next_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Why it goes no further; empty when it does.
+    #[prost(string, tag = "6")]
+    pub pause_reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeLadderRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeLadderResponse {
+    #[prost(message, optional, tag = "1")]
+    pub version: ::core::option::Option<LadderVersion>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetExposureRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+    #[prost(message, optional, tag = "3")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetExposureResponse {
+    #[prost(string, tag = "1")]
+    pub key_id: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+    /// Which records were read.
+    #[prost(uint64, tag = "3")]
+    pub first_sequence: u64,
+    #[prost(uint64, tag = "4")]
+    pub last_sequence: u64,
+    /// By principal, then store.
+    #[prost(message, repeated, tag = "5")]
+    pub exposures: ::prost::alloc::vec::Vec<Exposure>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Exposure {
+    #[prost(string, tag = "1")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub store: u32,
+    #[prost(string, tag = "3")]
+    pub store_name: ::prost::alloc::string::String,
+    /// Data keys and payloads that the principal was given or gave to be wrapped.
+    #[prost(uint64, tag = "4")]
+    pub received: u64,
+    /// Blobs that it had opened.
+    #[prost(uint64, tag = "5")]
+    pub opened: u64,
+    /// Blobs that it had moved, without seeing what they hold.
+    #[prost(uint64, tag = "6")]
+    pub moved: u64,
+    #[prost(message, optional, tag = "7")]
+    pub first_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "8")]
+    pub last_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum StoreKind {
+    Unspecified = 0,
+    Postgresql = 1,
+    Sqlite = 2,
+    Files = 3,
+    JsonLines = 4,
+    Other = 5,
+}
+impl StoreKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STORE_KIND_UNSPECIFIED",
+            Self::Postgresql => "STORE_KIND_POSTGRESQL",
+            Self::Sqlite => "STORE_KIND_SQLITE",
+            Self::Files => "STORE_KIND_FILES",
+            Self::JsonLines => "STORE_KIND_JSON_LINES",
+            Self::Other => "STORE_KIND_OTHER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STORE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "STORE_KIND_POSTGRESQL" => Some(Self::Postgresql),
+            "STORE_KIND_SQLITE" => Some(Self::Sqlite),
+            "STORE_KIND_FILES" => Some(Self::Files),
+            "STORE_KIND_JSON_LINES" => Some(Self::JsonLines),
+            "STORE_KIND_OTHER" => Some(Self::Other),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RetireVerdict {
+    Unspecified = 0,
+    /// Nothing in any registered store depends on the version.
+    Safe = 1,
+    /// Something does.
+    Unsafe = 2,
+    /// Nobody can tell yet; the findings say what is missing.
+    Unknown = 3,
+}
+impl RetireVerdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RETIRE_VERDICT_UNSPECIFIED",
+            Self::Safe => "RETIRE_VERDICT_SAFE",
+            Self::Unsafe => "RETIRE_VERDICT_UNSAFE",
+            Self::Unknown => "RETIRE_VERDICT_UNKNOWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RETIRE_VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "RETIRE_VERDICT_SAFE" => Some(Self::Safe),
+            "RETIRE_VERDICT_UNSAFE" => Some(Self::Unsafe),
+            "RETIRE_VERDICT_UNKNOWN" => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FindingEffect {
+    Unspecified = 0,
+    /// The version is depended on.
+    Against = 1,
+    /// It cannot be told.
+    Missing = 2,
+    /// It is not depended on, in this respect.
+    For = 3,
+}
+impl FindingEffect {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FINDING_EFFECT_UNSPECIFIED",
+            Self::Against => "FINDING_EFFECT_AGAINST",
+            Self::Missing => "FINDING_EFFECT_MISSING",
+            Self::For => "FINDING_EFFECT_FOR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FINDING_EFFECT_UNSPECIFIED" => Some(Self::Unspecified),
+            "FINDING_EFFECT_AGAINST" => Some(Self::Against),
+            "FINDING_EFFECT_MISSING" => Some(Self::Missing),
+            "FINDING_EFFECT_FOR" => Some(Self::For),
+            _ => None,
+        }
+    }
+}
+/// Where a finding comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Evidence {
+    Unspecified = 0,
+    /// Somebody said so.
+    Declared = 1,
+    /// A scan of a store found so.
+    Scanned = 2,
+    /// The audit log and the key's own rows say so.
+    Observed = 3,
+}
+impl Evidence {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EVIDENCE_UNSPECIFIED",
+            Self::Declared => "EVIDENCE_DECLARED",
+            Self::Scanned => "EVIDENCE_SCANNED",
+            Self::Observed => "EVIDENCE_OBSERVED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EVIDENCE_UNSPECIFIED" => Some(Self::Unspecified),
+            "EVIDENCE_DECLARED" => Some(Self::Declared),
+            "EVIDENCE_SCANNED" => Some(Self::Scanned),
+            "EVIDENCE_OBSERVED" => Some(Self::Observed),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CampaignState {
+    Unspecified = 0,
+    Running = 1,
+    Paused = 2,
+    /// Every store has been gone through; scans must prove it.
+    Verifying = 3,
+    Done = 4,
+    Failed = 5,
+}
+impl CampaignState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CAMPAIGN_STATE_UNSPECIFIED",
+            Self::Running => "CAMPAIGN_STATE_RUNNING",
+            Self::Paused => "CAMPAIGN_STATE_PAUSED",
+            Self::Verifying => "CAMPAIGN_STATE_VERIFYING",
+            Self::Done => "CAMPAIGN_STATE_DONE",
+            Self::Failed => "CAMPAIGN_STATE_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CAMPAIGN_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CAMPAIGN_STATE_RUNNING" => Some(Self::Running),
+            "CAMPAIGN_STATE_PAUSED" => Some(Self::Paused),
+            "CAMPAIGN_STATE_VERIFYING" => Some(Self::Verifying),
+            "CAMPAIGN_STATE_DONE" => Some(Self::Done),
+            "CAMPAIGN_STATE_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum StorePhase {
+    Unspecified = 0,
+    /// No agent has begun.
+    Waiting = 1,
+    Moving = 2,
+    /// A pass has ended; a scan must prove it.
+    Verifying = 3,
+    /// A scan found nothing left.
+    Clean = 4,
+}
+impl StorePhase {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STORE_PHASE_UNSPECIFIED",
+            Self::Waiting => "STORE_PHASE_WAITING",
+            Self::Moving => "STORE_PHASE_MOVING",
+            Self::Verifying => "STORE_PHASE_VERIFYING",
+            Self::Clean => "STORE_PHASE_CLEAN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STORE_PHASE_UNSPECIFIED" => Some(Self::Unspecified),
+            "STORE_PHASE_WAITING" => Some(Self::Waiting),
+            "STORE_PHASE_MOVING" => Some(Self::Moving),
+            "STORE_PHASE_VERIFYING" => Some(Self::Verifying),
+            "STORE_PHASE_CLEAN" => Some(Self::Clean),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ProblemDecision {
+    /// Nobody has decided.
+    Unspecified = 0,
+    /// It is lost, and counts no more.
+    Abandoned = 1,
+    /// It was mended: try it again.
+    Retry = 2,
+}
+impl ProblemDecision {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PROBLEM_DECISION_UNSPECIFIED",
+            Self::Abandoned => "PROBLEM_DECISION_ABANDONED",
+            Self::Retry => "PROBLEM_DECISION_RETRY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PROBLEM_DECISION_UNSPECIFIED" => Some(Self::Unspecified),
+            "PROBLEM_DECISION_ABANDONED" => Some(Self::Abandoned),
+            "PROBLEM_DECISION_RETRY" => Some(Self::Retry),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod rotation_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What each version still protects, moving it, proving that it moved, and letting the version go.
+    ///
+    /// A store is named by its name or, in decimal, by its number. Every mutation takes a request_id, as in
+    /// Keys.
+    #[derive(Debug, Clone)]
+    pub struct RotationClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> RotationClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> RotationClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            RotationClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Gives a place where blobs are kept its number for the blobs' headers. Names are never reused.
+        pub async fn register_store(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RegisterStoreRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RegisterStoreResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/RegisterStore",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "RegisterStore"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn list_stores(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListStoresRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListStoresResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/ListStores",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "ListStores"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The store was restored from a backup, or blobs were copied into it from elsewhere: no scan that
+        /// began before now counts any more.
+        pub async fn report_restore(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReportRestoreRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportRestoreResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/ReportRestore",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "ReportRestore"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What each version and store of a key has issued, moved away, opened and been refused.
+        pub async fn get_census(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetCensusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCensusResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/GetCensus",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "GetCensus"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Whether a version can be let go: SAFE, UNSAFE or UNKNOWN, and why.
+        pub async fn retire_check(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetireCheckRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetireCheckResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/RetireCheck",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "RetireCheck"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says, by name and for a reason, that the blobs of a version that name no store need no scan.
+        pub async fn waive_unnamed_store(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WaiveUnnamedStoreRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::WaiveUnnamedStoreResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/WaiveUnnamedStore",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "WaiveUnnamedStore"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins a scan of a store for blobs of a key. The scan reads a state of the store that is not older
+        /// than this call. A scan that is under way on the same key and store is given up.
+        pub async fn begin_scan(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BeginScanRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BeginScanResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/BeginScan",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "BeginScan"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends a scan: what was found.
+        pub async fn report_scan(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReportScanRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportScanResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/ReportScan",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "ReportScan"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins to move every blob of some versions of a key out of some stores.
+        pub async fn create_campaign(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateCampaignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateCampaignResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/CreateCampaign",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "CreateCampaign"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn get_campaign(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetCampaignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCampaignResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/GetCampaign",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "GetCampaign"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn list_campaigns(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListCampaignsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCampaignsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/ListCampaigns",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "ListCampaigns"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn pause_campaign(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PauseCampaignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseCampaignResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/PauseCampaign",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "PauseCampaign"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn resume_campaign(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeCampaignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeCampaignResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/ResumeCampaign",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "ResumeCampaign"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives a campaign up: it is FAILED, and what was moved stays moved.
+        pub async fn abandon_campaign(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AbandonCampaignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AbandonCampaignResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/AbandonCampaign",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "AbandonCampaign"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// An agent says how far it has come in a store, and learns how to go on. The first report of an agent
+        /// takes the store for it; another agent's is CONFLICT until the first has been silent for 30 seconds.
+        pub async fn report_progress(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReportProgressRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportProgressResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/ReportProgress",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "ReportProgress"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The blobs that did not open, oldest first.
+        pub async fn list_problems(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListProblemsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProblemsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/ListProblems",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "ListProblems"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What a person has decided about a blob that does not open.
+        pub async fn decide_problem(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DecideProblemRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DecideProblemResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/DecideProblem",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "DecideProblem"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Rotates every key of the tenant that is due, within the budget.
+        pub async fn rotate_due(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateDueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateDueResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/RotateDue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "RotateDue"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sets, or takes away, the steps by which old versions of a key are retired by themselves.
+        pub async fn set_ladder(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetLadderRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetLadderResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/SetLadder",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "SetLadder"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Where each version stands on the ladder and what comes next.
+        pub async fn get_ladder(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetLadderRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLadderResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/GetLadder",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "GetLadder"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets a version go on that was paused.
+        pub async fn resume_ladder(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeLadderRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeLadderResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/ResumeLadder",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "ResumeLadder"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Every principal and store that received or opened something of a version since a time, from the
+        /// audit log.
+        pub async fn get_exposure(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetExposureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetExposureResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Rotation/GetExposure",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Rotation", "GetExposure"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod rotation_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with RotationServer.
+    #[async_trait]
+    pub trait Rotation: std::marker::Send + std::marker::Sync + 'static {
+        /// Gives a place where blobs are kept its number for the blobs' headers. Names are never reused.
+        async fn register_store(
+            &self,
+            request: tonic::Request<super::RegisterStoreRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RegisterStoreResponse>,
+            tonic::Status,
+        >;
+        async fn list_stores(
+            &self,
+            request: tonic::Request<super::ListStoresRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListStoresResponse>,
+            tonic::Status,
+        >;
+        /// The store was restored from a backup, or blobs were copied into it from elsewhere: no scan that
+        /// began before now counts any more.
+        async fn report_restore(
+            &self,
+            request: tonic::Request<super::ReportRestoreRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportRestoreResponse>,
+            tonic::Status,
+        >;
+        /// What each version and store of a key has issued, moved away, opened and been refused.
+        async fn get_census(
+            &self,
+            request: tonic::Request<super::GetCensusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCensusResponse>,
+            tonic::Status,
+        >;
+        /// Whether a version can be let go: SAFE, UNSAFE or UNKNOWN, and why.
+        async fn retire_check(
+            &self,
+            request: tonic::Request<super::RetireCheckRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetireCheckResponse>,
+            tonic::Status,
+        >;
+        /// Says, by name and for a reason, that the blobs of a version that name no store need no scan.
+        async fn waive_unnamed_store(
+            &self,
+            request: tonic::Request<super::WaiveUnnamedStoreRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::WaiveUnnamedStoreResponse>,
+            tonic::Status,
+        >;
+        /// Begins a scan of a store for blobs of a key. The scan reads a state of the store that is not older
+        /// than this call. A scan that is under way on the same key and store is given up.
+        async fn begin_scan(
+            &self,
+            request: tonic::Request<super::BeginScanRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BeginScanResponse>,
+            tonic::Status,
+        >;
+        /// Ends a scan: what was found.
+        async fn report_scan(
+            &self,
+            request: tonic::Request<super::ReportScanRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportScanResponse>,
+            tonic::Status,
+        >;
+        /// Begins to move every blob of some versions of a key out of some stores.
+        async fn create_campaign(
+            &self,
+            request: tonic::Request<super::CreateCampaignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateCampaignResponse>,
+            tonic::Status,
+        >;
+        async fn get_campaign(
+            &self,
+            request: tonic::Request<super::GetCampaignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCampaignResponse>,
+            tonic::Status,
+        >;
+        async fn list_campaigns(
+            &self,
+            request: tonic::Request<super::ListCampaignsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCampaignsResponse>,
+            tonic::Status,
+        >;
+        async fn pause_campaign(
+            &self,
+            request: tonic::Request<super::PauseCampaignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseCampaignResponse>,
+            tonic::Status,
+        >;
+        async fn resume_campaign(
+            &self,
+            request: tonic::Request<super::ResumeCampaignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeCampaignResponse>,
+            tonic::Status,
+        >;
+        /// Gives a campaign up: it is FAILED, and what was moved stays moved.
+        async fn abandon_campaign(
+            &self,
+            request: tonic::Request<super::AbandonCampaignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AbandonCampaignResponse>,
+            tonic::Status,
+        >;
+        /// An agent says how far it has come in a store, and learns how to go on. The first report of an agent
+        /// takes the store for it; another agent's is CONFLICT until the first has been silent for 30 seconds.
+        async fn report_progress(
+            &self,
+            request: tonic::Request<super::ReportProgressRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportProgressResponse>,
+            tonic::Status,
+        >;
+        /// The blobs that did not open, oldest first.
+        async fn list_problems(
+            &self,
+            request: tonic::Request<super::ListProblemsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProblemsResponse>,
+            tonic::Status,
+        >;
+        /// What a person has decided about a blob that does not open.
+        async fn decide_problem(
+            &self,
+            request: tonic::Request<super::DecideProblemRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DecideProblemResponse>,
+            tonic::Status,
+        >;
+        /// Rotates every key of the tenant that is due, within the budget.
+        async fn rotate_due(
+            &self,
+            request: tonic::Request<super::RotateDueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateDueResponse>,
+            tonic::Status,
+        >;
+        /// Sets, or takes away, the steps by which old versions of a key are retired by themselves.
+        async fn set_ladder(
+            &self,
+            request: tonic::Request<super::SetLadderRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetLadderResponse>,
+            tonic::Status,
+        >;
+        /// Where each version stands on the ladder and what comes next.
+        async fn get_ladder(
+            &self,
+            request: tonic::Request<super::GetLadderRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLadderResponse>,
+            tonic::Status,
+        >;
+        /// Lets a version go on that was paused.
+        async fn resume_ladder(
+            &self,
+            request: tonic::Request<super::ResumeLadderRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeLadderResponse>,
+            tonic::Status,
+        >;
+        /// Every principal and store that received or opened something of a version since a time, from the
+        /// audit log.
+        async fn get_exposure(
+            &self,
+            request: tonic::Request<super::GetExposureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetExposureResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What each version still protects, moving it, proving that it moved, and letting the version go.
+    ///
+    /// A store is named by its name or, in decimal, by its number. Every mutation takes a request_id, as in
+    /// Keys.
+    #[derive(Debug)]
+    pub struct RotationServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> RotationServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for RotationServer<T>
+    where
+        T: Rotation,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/bulla.kms.v1.Rotation/RegisterStore" => {
+                    #[allow(non_camel_case_types)]
+                    struct RegisterStoreSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::RegisterStoreRequest>
+                    for RegisterStoreSvc<T> {
+                        type Response = super::RegisterStoreResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RegisterStoreRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::register_store(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RegisterStoreSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/ListStores" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListStoresSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::ListStoresRequest>
+                    for ListStoresSvc<T> {
+                        type Response = super::ListStoresResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListStoresRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::list_stores(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListStoresSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/ReportRestore" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportRestoreSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::ReportRestoreRequest>
+                    for ReportRestoreSvc<T> {
+                        type Response = super::ReportRestoreResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReportRestoreRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::report_restore(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportRestoreSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/GetCensus" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCensusSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::GetCensusRequest>
+                    for GetCensusSvc<T> {
+                        type Response = super::GetCensusResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetCensusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::get_census(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCensusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/RetireCheck" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetireCheckSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::RetireCheckRequest>
+                    for RetireCheckSvc<T> {
+                        type Response = super::RetireCheckResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetireCheckRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::retire_check(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetireCheckSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/WaiveUnnamedStore" => {
+                    #[allow(non_camel_case_types)]
+                    struct WaiveUnnamedStoreSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::WaiveUnnamedStoreRequest>
+                    for WaiveUnnamedStoreSvc<T> {
+                        type Response = super::WaiveUnnamedStoreResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WaiveUnnamedStoreRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::waive_unnamed_store(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WaiveUnnamedStoreSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/BeginScan" => {
+                    #[allow(non_camel_case_types)]
+                    struct BeginScanSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::BeginScanRequest>
+                    for BeginScanSvc<T> {
+                        type Response = super::BeginScanResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BeginScanRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::begin_scan(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BeginScanSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/ReportScan" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportScanSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::ReportScanRequest>
+                    for ReportScanSvc<T> {
+                        type Response = super::ReportScanResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReportScanRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::report_scan(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportScanSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/CreateCampaign" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateCampaignSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::CreateCampaignRequest>
+                    for CreateCampaignSvc<T> {
+                        type Response = super::CreateCampaignResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateCampaignRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::create_campaign(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateCampaignSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/GetCampaign" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCampaignSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::GetCampaignRequest>
+                    for GetCampaignSvc<T> {
+                        type Response = super::GetCampaignResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetCampaignRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::get_campaign(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCampaignSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/ListCampaigns" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListCampaignsSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::ListCampaignsRequest>
+                    for ListCampaignsSvc<T> {
+                        type Response = super::ListCampaignsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListCampaignsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::list_campaigns(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListCampaignsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/PauseCampaign" => {
+                    #[allow(non_camel_case_types)]
+                    struct PauseCampaignSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::PauseCampaignRequest>
+                    for PauseCampaignSvc<T> {
+                        type Response = super::PauseCampaignResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PauseCampaignRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::pause_campaign(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PauseCampaignSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/ResumeCampaign" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeCampaignSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::ResumeCampaignRequest>
+                    for ResumeCampaignSvc<T> {
+                        type Response = super::ResumeCampaignResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeCampaignRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::resume_campaign(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeCampaignSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/AbandonCampaign" => {
+                    #[allow(non_camel_case_types)]
+                    struct AbandonCampaignSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::AbandonCampaignRequest>
+                    for AbandonCampaignSvc<T> {
+                        type Response = super::AbandonCampaignResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AbandonCampaignRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::abandon_campaign(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AbandonCampaignSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/ReportProgress" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportProgressSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::ReportProgressRequest>
+                    for ReportProgressSvc<T> {
+                        type Response = super::ReportProgressResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReportProgressRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::report_progress(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportProgressSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/ListProblems" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListProblemsSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::ListProblemsRequest>
+                    for ListProblemsSvc<T> {
+                        type Response = super::ListProblemsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListProblemsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::list_problems(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListProblemsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/DecideProblem" => {
+                    #[allow(non_camel_case_types)]
+                    struct DecideProblemSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::DecideProblemRequest>
+                    for DecideProblemSvc<T> {
+                        type Response = super::DecideProblemResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DecideProblemRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::decide_problem(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DecideProblemSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/RotateDue" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateDueSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::RotateDueRequest>
+                    for RotateDueSvc<T> {
+                        type Response = super::RotateDueResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateDueRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::rotate_due(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateDueSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/SetLadder" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetLadderSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::SetLadderRequest>
+                    for SetLadderSvc<T> {
+                        type Response = super::SetLadderResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetLadderRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::set_ladder(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetLadderSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/GetLadder" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetLadderSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::GetLadderRequest>
+                    for GetLadderSvc<T> {
+                        type Response = super::GetLadderResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetLadderRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::get_ladder(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetLadderSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/ResumeLadder" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeLadderSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::ResumeLadderRequest>
+                    for ResumeLadderSvc<T> {
+                        type Response = super::ResumeLadderResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeLadderRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::resume_ladder(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeLadderSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Rotation/GetExposure" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetExposureSvc<T: Rotation>(pub Arc<T>);
+                    impl<
+                        T: Rotation,
+                    > tonic::server::UnaryService<super::GetExposureRequest>
+                    for GetExposureSvc<T> {
+                        type Response = super::GetExposureResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetExposureRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rotation>::get_exposure(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetExposureSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for RotationServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "bulla.kms.v1.Rotation";
+    impl<T> tonic::server::NamedService for RotationServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

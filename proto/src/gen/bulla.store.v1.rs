@@ -67,6 +67,36 @@ pub struct KeyBody {
     pub rotate_time_ms: i64,
     #[prost(string, repeated, tag = "10")]
     pub aliases: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// 0: never.
+    #[prost(uint64, tag = "11")]
+    pub rotation_wraps: u64,
+    #[prost(uint64, tag = "12")]
+    pub rotation_bytes: u64,
+    #[prost(int64, tag = "13")]
+    pub rotation_time_ms: i64,
+    /// 0: none.
+    #[prost(uint32, tag = "14")]
+    pub prepared_version: u32,
+    #[prost(message, optional, tag = "15")]
+    pub ladder: ::core::option::Option<LadderBody>,
+}
+/// The steps of retirement, all in milliseconds but the number of brownouts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LadderBody {
+    #[prost(uint64, tag = "1")]
+    pub restrict_after_ms: u64,
+    #[prost(uint32, tag = "2")]
+    pub brownouts: u32,
+    #[prost(uint64, tag = "3")]
+    pub brownout_length_ms: u64,
+    #[prost(uint64, tag = "4")]
+    pub brownout_after_ms: u64,
+    #[prost(uint64, tag = "5")]
+    pub suspend_after_ms: u64,
+    #[prost(uint64, tag = "6")]
+    pub destroy_after_ms: u64,
+    #[prost(uint64, tag = "7")]
+    pub destroy_wait_ms: u64,
 }
 /// Kind 5, id = 16-byte key id, u32 version.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -123,6 +153,276 @@ pub struct RequestBody {
     #[prost(int64, tag = "5")]
     pub create_time_ms: i64,
 }
+/// Kind 9, id = 16-byte key id, u32 version: what the version still protects, as far as the audit log
+/// tells. due_at is set when the version is Active and has wrapped as much as its key allows.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CensusBody {
+    /// The last audit record that is counted.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    #[prost(uint64, tag = "2")]
+    pub wraps: u64,
+    #[prost(uint64, tag = "3")]
+    pub wrapped_bytes: u64,
+    /// Ascending by store.
+    #[prost(message, repeated, tag = "4")]
+    pub stores: ::prost::alloc::vec::Vec<CensusStore>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CensusStore {
+    #[prost(uint32, tag = "1")]
+    pub store: u32,
+    #[prost(message, optional, tag = "2")]
+    pub issued: ::core::option::Option<CensusUse>,
+    #[prost(message, optional, tag = "3")]
+    pub moved: ::core::option::Option<CensusUse>,
+    #[prost(message, optional, tag = "4")]
+    pub opened: ::core::option::Option<CensusUse>,
+    #[prost(message, optional, tag = "5")]
+    pub refused: ::core::option::Option<CensusUse>,
+    #[prost(message, repeated, tag = "6")]
+    pub principals: ::prost::alloc::vec::Vec<CensusPrincipal>,
+    #[prost(bool, tag = "7")]
+    pub principals_truncated: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CensusUse {
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    /// Of the last one.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    #[prost(int64, tag = "3")]
+    pub time_ms: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CensusPrincipal {
+    #[prost(string, tag = "1")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub issued: u64,
+    #[prost(uint64, tag = "3")]
+    pub moved: u64,
+    #[prost(uint64, tag = "4")]
+    pub opened: u64,
+    #[prost(uint64, tag = "5")]
+    pub refused: u64,
+    #[prost(int64, tag = "6")]
+    pub last_time_ms: i64,
+}
+/// Kind 10, tenant zero, id "census": how far the census has come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CensusPositionBody {
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+}
+/// Kind 11, id = u32 store.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StoreBody {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub owner: ::prost::alloc::string::String,
+    /// As in bulla.kms.v1.StoreKind.
+    #[prost(uint32, tag = "3")]
+    pub kind: u32,
+    #[prost(uint64, tag = "4")]
+    pub write_delay_ms: u64,
+    #[prost(int64, tag = "5")]
+    pub create_time_ms: i64,
+    #[prost(int64, tag = "6")]
+    pub restore_time_ms: i64,
+    /// The last audit record before the last restore was reported.
+    #[prost(uint64, tag = "7")]
+    pub restore_sequence: u64,
+}
+/// Kind 12, id = the store's name in UTF-8.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StoreNameBody {
+    #[prost(uint32, tag = "1")]
+    pub store: u32,
+}
+/// Kind 13, id = 16-byte key id, u32 store: the last scan that ended, and the one under way.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ScansBody {
+    #[prost(message, optional, tag = "1")]
+    pub running: ::core::option::Option<ScanBody>,
+    #[prost(message, optional, tag = "2")]
+    pub ended: ::core::option::Option<ScanBody>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ScanBody {
+    #[prost(bytes = "vec", tag = "1")]
+    pub scan_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub begin_time_ms: i64,
+    /// The last audit record before it began.
+    #[prost(uint64, tag = "4")]
+    pub begin_sequence: u64,
+    #[prost(int64, tag = "5")]
+    pub end_time_ms: i64,
+    #[prost(uint64, tag = "6")]
+    pub rows: u64,
+    #[prost(message, repeated, tag = "7")]
+    pub versions: ::prost::alloc::vec::Vec<ScanCount>,
+    #[prost(uint64, tag = "8")]
+    pub other_keys: u64,
+    #[prost(uint64, tag = "9")]
+    pub unreadable: u64,
+    #[prost(message, repeated, tag = "10")]
+    pub abandoned: ::prost::alloc::vec::Vec<ScanCount>,
+    #[prost(string, repeated, tag = "11")]
+    pub samples: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScanCount {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
+}
+/// Kind 14, id = 16-byte campaign id.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CampaignBody {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, repeated, tag = "2")]
+    pub source_versions: ::prost::alloc::vec::Vec<u32>,
+    #[prost(uint32, repeated, tag = "3")]
+    pub stores: ::prost::alloc::vec::Vec<u32>,
+    /// 1 RUNNING, 2 PAUSED, 3 VERIFYING, 4 DONE, 5 FAILED
+    #[prost(uint32, tag = "4")]
+    pub state: u32,
+    #[prost(uint32, tag = "5")]
+    pub rate_per_second: u32,
+    #[prost(bool, tag = "6")]
+    pub urgent: bool,
+    #[prost(string, tag = "7")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(int64, tag = "9")]
+    pub create_time_ms: i64,
+    #[prost(int64, tag = "10")]
+    pub end_time_ms: i64,
+    #[prost(string, tag = "11")]
+    pub note: ::prost::alloc::string::String,
+}
+/// Kind 15, id = 16-byte campaign id, u32 store.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StoreProgressBody {
+    /// 1 WAITING, 2 MOVING, 3 VERIFYING, 4 CLEAN
+    #[prost(uint32, tag = "1")]
+    pub phase: u32,
+    /// Empty: nobody has the store.
+    #[prost(bytes = "vec", tag = "2")]
+    pub agent_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub agent: ::prost::alloc::string::String,
+    #[prost(int64, tag = "4")]
+    pub report_time_ms: i64,
+    #[prost(bytes = "vec", tag = "5")]
+    pub place: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "6")]
+    pub pass: u32,
+    #[prost(uint64, tag = "7")]
+    pub seen: u64,
+    #[prost(uint64, tag = "8")]
+    pub total: u64,
+    #[prost(uint64, tag = "9")]
+    pub moved: u64,
+    #[prost(uint64, tag = "10")]
+    pub changed: u64,
+    #[prost(uint64, tag = "11")]
+    pub problems: u64,
+    #[prost(uint64, tag = "12")]
+    pub undecided: u64,
+    /// The last audit record before the pass ended: a scan that proves it began later.
+    #[prost(uint64, tag = "13")]
+    pub pass_end_sequence: u64,
+}
+/// Kind 16, id = 16-byte campaign id, u32 store, 32-byte digest of the blob.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProblemBody {
+    #[prost(string, tag = "1")]
+    pub place: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// 0 undecided, 1 abandoned, 2 to be tried again
+    #[prost(uint32, tag = "4")]
+    pub decision: u32,
+    #[prost(int64, tag = "5")]
+    pub report_time_ms: i64,
+    #[prost(string, tag = "6")]
+    pub decision_principal: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub decision_reason: ::prost::alloc::string::String,
+}
+/// Kind 17, id = 16-byte key id, u32 version: where the version stands on the ladder.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LadderPlaceBody {
+    /// 0 not begun, 1 restricted, 2 in a brownout, 3 between brownouts, 4 suspended, 5 to be destroyed
+    #[prost(uint32, tag = "1")]
+    pub step: u32,
+    #[prost(uint32, tag = "2")]
+    pub brownouts_done: u32,
+    #[prost(int64, tag = "3")]
+    pub step_time_ms: i64,
+    /// The last audit record before the step was taken: a refusal after it is a hit.
+    #[prost(uint64, tag = "4")]
+    pub step_sequence: u64,
+    #[prost(int64, tag = "5")]
+    pub next_time_ms: i64,
+    #[prost(string, tag = "6")]
+    pub pause_reason: ::prost::alloc::string::String,
+}
+/// Kind 18, id = 16-byte key id, u32 version: blobs that name no store need no scan.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WaiverBody {
+    #[prost(string, tag = "1")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub create_time_ms: i64,
+}
+/// Kind 19, tenant zero, id "scheduler": who may do what is due, on whose clock, and how much this hour.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SchedulerBody {
+    /// Of the program that holds it.
+    #[prost(bytes = "vec", tag = "1")]
+    pub holder_id: ::prost::alloc::vec::Vec<u8>,
+    /// Grows whenever another program takes it.
+    #[prost(uint64, tag = "2")]
+    pub fence: u64,
+    /// By the store's clock.
+    #[prost(int64, tag = "3")]
+    pub expire_time_ms: i64,
+    /// The time that has been witnessed to pass: never ahead of what the clocks and the programs' own
+    /// running agree on.
+    #[prost(int64, tag = "4")]
+    pub witnessed_time_ms: i64,
+    /// The hour that the counts below are of, by witnessed time.
+    #[prost(int64, tag = "5")]
+    pub hour_ms: i64,
+    #[prost(uint32, tag = "6")]
+    pub rotations: u32,
+    #[prost(uint32, tag = "7")]
+    pub destructions: u32,
+}
+/// Kind 20, tenant zero, id = 16-byte holder id: a program that serves, and how far it has followed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplicaBody {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    /// By the store's clock.
+    #[prost(int64, tag = "2")]
+    pub report_time_ms: i64,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AuditRecord {
     #[prost(int64, tag = "2")]
@@ -168,6 +468,9 @@ pub struct AuditRecord {
     pub destination_version: u32,
     #[prost(uint32, tag = "21")]
     pub destination_store: u32,
+    /// Bytes of plaintext that were wrapped, of all items.
+    #[prost(uint64, tag = "22")]
+    pub wrapped_bytes: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuditItem {
@@ -189,6 +492,8 @@ pub struct AuditItem {
     pub destination_version: u32,
     #[prost(uint32, tag = "9")]
     pub destination_store: u32,
+    #[prost(uint64, tag = "10")]
+    pub wrapped_bytes: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pair {

@@ -102,6 +102,7 @@ impl Record for Key {
             create_time_ms: self.create_time.unix_ms(),
             rotate_time_ms: self.rotate_time.unix_ms(),
             aliases: self.aliases.iter().map(ToString::to_string).collect(),
+            ..Default::default()
         }
         .encode_to_vec()
     }

@@ -119,7 +119,14 @@ async fn take(manager: &Client, key: &str, call: Call) -> Result<(), Error> {
         Call::Cancel => step!(cancel_destroy, CancelDestroyRequest),
         Call::Schedule => {
             let wait = None;
-            let asked = kms::ScheduleDestroyRequest { key, version, wait, request_id, reason };
+            let asked = kms::ScheduleDestroyRequest {
+                key,
+                version,
+                wait,
+                request_id,
+                reason,
+                not_safe: false,
+            };
             manager.schedule_destroy(asked).await.map(|_| ())
         }
     }
@@ -198,8 +205,7 @@ async fn a_key_is_made_shown_listed_and_changed(server: Shared) {
         key_ring: inner.clone(),
         description: "card numbers".into(),
         tags: pairs(&[("team", "payments"), ("", "")][..1]),
-        rotation_period: None,
-        request_id: String::new(),
+        ..Default::default()
     };
     let made = manager.create_key(asked.clone()).await.unwrap().key.unwrap();
     assert_eq!(made.aliases, [alias.as_str()]);
@@ -240,7 +246,7 @@ async fn a_key_is_made_shown_listed_and_changed(server: Shared) {
             description: Some(String::new()),
             tags: Some(kms::Tags { pairs: pairs(&[("a", "b")]) }),
             rotation_period: Some(prost_types::Duration::default()),
-            request_id: String::new(),
+            ..Default::default()
         })
         .await
         .unwrap()
