@@ -31,6 +31,9 @@ pub struct Config {
     pub limits: Limits,
     /// What to do where the system does not let keys be locked in memory.
     pub memory_lock: MemoryLock,
+    /// A file with the milliseconds that this installation's clock is ahead of the machine's. In
+    /// development only: it makes waits pass.
+    pub clock_ahead_file: Option<PathBuf>,
 }
 
 /// What an installation is for.
@@ -200,6 +203,12 @@ impl Config {
         if self.store == StoreKind::Memory && self.environment != Environment::Development {
             return Err(setting("store", "memory is for development: every key would be lost"));
         }
+        if self.clock_ahead_file.is_some() && self.environment != Environment::Development {
+            return Err(setting(
+                "clock_ahead_file",
+                "is for development: who may write the file could make every wait pass",
+            ));
+        }
         if self.seal.key_file.starts_with(&self.data_directory) {
             return Err(setting(
                 "seal.key_file",
@@ -279,6 +288,7 @@ struct File {
     limits: Limits,
     #[serde(default)]
     memory_lock: MemoryLock,
+    clock_ahead_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -327,6 +337,7 @@ impl File {
                 .collect(),
             limits: self.limits,
             memory_lock: self.memory_lock,
+            clock_ahead_file: self.clock_ahead_file.map(|file| base.join(file)),
         }
     }
 }
@@ -402,6 +413,7 @@ mod tests {
             (GOOD.replace("\"demo.bulla\"", "\"Demo\""), "trust_domains.name"),
             (GOOD.replace("tenant = \"demo\"", "tenant = \"\""), "trust_domains.tenant"),
             (GOOD.replace("[tls]", "store = \"memory\"\n[tls]"), "development"),
+            (GOOD.replace("[tls]", "clock_ahead_file = \"x\"\n[tls]"), "clock_ahead_file"),
             (GOOD.replace("[tls]", "limits = { connections_max = 0 }\n[tls]"), "connections_max"),
             (GOOD.split("[[trust").next().unwrap().to_owned(), "trust_domains"),
             (

@@ -7,14 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{AheadClock, Clock, SystemClock};
 use crate::config::{Config, MemoryLock, StoreKind};
 use crate::crypto::memory::{self, Locked};
 use crate::crypto::{OsRandom, self_test};
 use crate::custody::{self, Custody, Installed, KeyFile};
 use crate::service::Office;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{MemoryStore, Store, StoreError};
+use crate::store::{MemoryStore, Options, Store, StoreError};
 use crate::trail::{RealDisk, Recovery, Trail};
 
 use super::error::ServerError;
@@ -48,8 +48,11 @@ pub(super) fn harden(config: &Config) -> Result<(), ServerError> {
 /// Opens the store that is configured.
 pub(super) fn open_store(config: &Config) -> Result<OpenStore, ServerError> {
     match config.store {
-        StoreKind::Memory => Ok(OpenStore::memory()),
-        StoreKind::Sqlite => Ok(OpenStore::sqlite(SqliteStore::open(config.database_file())?)),
+        StoreKind::Memory => Ok(OpenStore::memory(store_options(config))),
+        StoreKind::Sqlite => {
+            let options = store_options(config);
+            Ok(OpenStore::sqlite(SqliteStore::open_with(config.database_file(), options)?))
+        }
     }
 }
 
@@ -57,16 +60,32 @@ pub(super) fn open_store(config: &Config) -> Result<OpenStore, ServerError> {
 pub(super) fn create_store(config: &Config) -> Result<OpenStore, ServerError> {
     private_directory(&config.data_directory)?;
     match config.store {
-        StoreKind::Memory => Ok(OpenStore::memory()),
-        StoreKind::Sqlite => Ok(OpenStore::sqlite(SqliteStore::create(config.database_file())?)),
+        StoreKind::Memory => Ok(OpenStore::memory(store_options(config))),
+        StoreKind::Sqlite => {
+            let options = store_options(config);
+            Ok(OpenStore::sqlite(SqliteStore::create_with(config.database_file(), options)?))
+        }
     }
+}
+
+/// The clock of this installation.
+pub(super) fn clock(config: &Config) -> Arc<dyn Clock> {
+    match &config.clock_ahead_file {
+        Some(file) => Arc::new(AheadClock::new(file.clone())),
+        None => Arc::new(SystemClock),
+    }
+}
+
+fn store_options(config: &Config) -> Options {
+    let clock = clock(config);
+    Options { clock: Arc::new(move || clock.unix_ms()), ..Options::default() }
 }
 
 /// What custody is opened with.
 pub(super) fn installed(config: &Config, store: &OpenStore) -> Installed {
     Installed {
         store: Arc::clone(&store.rows),
-        clock: Arc::new(SystemClock),
+        clock: clock(config),
         random: Arc::new(OsRandom),
         environment: config.environment.name().to_owned(),
     }
@@ -97,7 +116,7 @@ pub(super) fn open_trail(
 
 /// The office of a program that starts now.
 pub(super) fn office(config: &Config, custody: Arc<Custody>, trail: Trail) -> Arc<Office> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock = clock(config);
     let environment = config.environment.name();
     Arc::new(Office { custody, trail, clock, started: Instant::now(), environment })
 }
@@ -118,8 +137,8 @@ pub(super) fn private_file(setting: &'static str, path: &Path) -> Result<(), Ser
 // === impl OpenStore ===
 
 impl OpenStore {
-    fn memory() -> Self {
-        Self { rows: Arc::new(MemoryStore::new()), sqlite: None }
+    fn memory(options: Options) -> Self {
+        Self { rows: Arc::new(MemoryStore::with(options)), sqlite: None }
     }
 
     fn sqlite(store: SqliteStore) -> Self {
