@@ -3,13 +3,14 @@
 use zeroize::Zeroizing;
 
 use crate::audit::Record;
-use crate::crypto::{Binding, BlobKind, EncryptionContext, Header};
-use crate::keys::{KeyId, KeyRef, Use};
+use crate::crypto::EncryptionContext;
+use crate::keys::{KeyId, KeyRef};
 use crate::policy::Action;
 
 use super::perform::{Act, UseCase};
 use super::record::recorded;
 use super::refusal::Refusal;
+use super::wrapping::Wrapping;
 
 /// 1 to 4096 bytes to wrap.
 pub struct Encrypt {
@@ -47,16 +48,13 @@ impl UseCase for Encrypt {
     }
 
     async fn act(self, act: &mut Act<'_>) -> Result<Wrapped, Refusal> {
-        let mut key = act.custody.key(act.permit, &self.key).await?;
-        act.record.key = Some(key.id());
-        let version = act.custody.wrapping_version(act.permit, &mut key).await?;
-        act.record.version = version.number();
-        let kek = act.custody.material(act.permit, &key, &version, Use::Wrap)?;
-        let header =
-            Header::new(BlobKind::Client, *key.id().as_bytes(), version.number(), self.store)?;
-        let binding = Binding::new(&header, act.permit.tenant().as_bytes(), &self.context);
+        let wrapping = Wrapping::of(act, act.permit, &self.key).await?;
+        act.record.key = Some(wrapping.key());
+        act.record.version = wrapping.version();
+        let kek = wrapping.material(act, act.permit)?;
+        let binding = wrapping.binding(act.permit, self.store, &self.context)?;
         let ciphertext = kek.wrap(act.custody.random(), &binding, &self.plaintext)?;
         act.record.wrapped_bytes = self.plaintext.len() as u64;
-        Ok(Wrapped { ciphertext, key: key.id(), version: version.number() })
+        Ok(Wrapped { ciphertext, key: wrapping.key(), version: wrapping.version() })
     }
 }

@@ -1,13 +1,14 @@
 //! Makes data keys: in the clear and wrapped, or wrapped only. Bulla keeps none.
 
 use crate::audit::Record;
-use crate::crypto::{Binding, BlobKind, EncryptionContext, Header};
-use crate::keys::{KeyId, KeyRef, Use};
+use crate::crypto::EncryptionContext;
+use crate::keys::{KeyId, KeyRef};
 use crate::policy::Action;
 
 use super::perform::{Act, UseCase};
 use super::record::recorded;
 use super::refusal::Refusal;
+use super::wrapping::Wrapping;
 
 /// One to a thousand data keys under one key and one encryption context. `PLAINTEXT` says whether
 /// they also leave in the clear.
@@ -57,14 +58,11 @@ impl<const PLAINTEXT: bool> UseCase for GenerateDataKeys<PLAINTEXT> {
     }
 
     async fn act(self, act: &mut Act<'_>) -> Result<GeneratedDataKeys, Refusal> {
-        let mut key = act.custody.key(act.permit, &self.key).await?;
-        act.record.key = Some(key.id());
-        let version = act.custody.wrapping_version(act.permit, &mut key).await?;
-        act.record.version = version.number();
-        let kek = act.custody.material(act.permit, &key, &version, Use::Wrap)?;
-        let header =
-            Header::new(BlobKind::Client, *key.id().as_bytes(), version.number(), self.store)?;
-        let binding = Binding::new(&header, act.permit.tenant().as_bytes(), &self.context);
+        let wrapping = Wrapping::of(act, act.permit, &self.key).await?;
+        act.record.key = Some(wrapping.key());
+        act.record.version = wrapping.version();
+        let kek = wrapping.material(act, act.permit)?;
+        let binding = wrapping.binding(act.permit, self.store, &self.context)?;
         let mut data_keys = Vec::with_capacity(self.count);
         let random = act.custody.random();
         kek.generate_data_keys(random, &binding, self.key_bytes, self.count, |plaintext, blob| {
@@ -72,6 +70,6 @@ impl<const PLAINTEXT: bool> UseCase for GenerateDataKeys<PLAINTEXT> {
             data_keys.push(DataKeyPair { plaintext, ciphertext: blob });
         })?;
         act.record.wrapped_bytes = (self.key_bytes as u64).saturating_mul(self.count as u64);
-        Ok(GeneratedDataKeys { data_keys, key: key.id(), version: version.number() })
+        Ok(GeneratedDataKeys { data_keys, key: wrapping.key(), version: wrapping.version() })
     }
 }

@@ -26,6 +26,7 @@ mod status;
 mod step_version;
 mod update_key;
 mod watch_keys;
+mod wrapping;
 
 pub use access::{BindRole, ListRoleBindings, RoleChange, WhoAmI, WhoAmIReply};
 pub use aliases::{DeleteAlias, ListAliases, SetAlias};

@@ -2,7 +2,7 @@
 //! once more and compared before it is given.
 
 use crate::audit::{self, Record};
-use crate::crypto::{BLOB_OVERHEAD_BYTES, Binding, BlobKind, EncryptionContext, Header};
+use crate::crypto::{BLOB_OVERHEAD_BYTES, Binding, EncryptionContext};
 use crate::keys::{KeyId, KeyRef, Use};
 use crate::policy::{Action, Permit};
 
@@ -10,6 +10,7 @@ use super::decrypt::{Found, client_header};
 use super::perform::{Act, UseCase};
 use super::record::{Tally, recorded};
 use super::refusal::Refusal;
+use super::wrapping::Wrapping;
 
 /// A blob to move.
 pub struct ReEncrypt {
@@ -63,27 +64,26 @@ impl ReEncrypt {
         let from_kek = source.material(act, act.permit, Use::ReEncryptFrom)?;
         let from_binding = Binding::new(&source.header, tenant.as_bytes(), &self.context);
 
-        let mut key = match &self.destination.key {
-            Some(named) => act.custody.key(to, named).await?,
-            None => act.custody.key_by_id(to, source.key.id()).await?,
+        let to_key = match &self.destination.key {
+            Some(named) => named.clone(),
+            None => KeyRef::Id(source.key.id()),
         };
-        let version = act.custody.wrapping_version(to, &mut key).await?;
-        let kek = act.custody.material(to, &key, &version, Use::Wrap)?;
+        let wrapping = Wrapping::of(act, to, &to_key).await?;
+        let kek = wrapping.material(act, to)?;
         let store = self.destination.store.unwrap_or(source.header.store());
-        let header = Header::new(BlobKind::Client, *key.id().as_bytes(), version.number(), store)?;
         let context = self.destination.context.as_ref().unwrap_or(&self.context);
-        let binding = Binding::new(&header, to.tenant().as_bytes(), context);
+        let binding = wrapping.binding(to, store, context)?;
         let random = act.custody.random();
         let ciphertext = from_kek.rewrap(&from_binding, &self.ciphertext, kek, &binding, random)?;
-        act.record.destination =
-            Some(audit::Destination { key: key.id(), version: version.number(), store });
+        let (key, version) = (wrapping.key(), wrapping.version());
+        act.record.destination = Some(audit::Destination { key, version, store });
         act.record.wrapped_bytes = ciphertext.len().saturating_sub(BLOB_OVERHEAD_BYTES) as u64;
         Ok(Moved {
             ciphertext,
             source_key: source.key.id(),
             source_version: source.version.number(),
-            key: key.id(),
-            version: version.number(),
+            key,
+            version,
         })
     }
 }
