@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench load --features bench-echo` measures every method at every setting in turns
 //! with the same server's echo (A B A B), and prints one table. With `--smoke`, or when it is not
-//! run by `cargo bench`, everything is short and only says whether it works. Ends with 0 only if
+//! run by `cargo bench`, everything is short and only says whether it works; with `--only NAME`, one
+//! method is compared. Ends with 0 only if
 //! every call was answered with OK. Sets no thresholds: figures of a shared machine are not a test.
 //!
 //! Columns: `server` and `load` are how much of its core each used: where `load` is near 100 %, or
@@ -47,11 +48,22 @@ struct Plan {
     rounds: usize,
     /// Everything together.
     ends_within: Duration,
+    /// The one method to compare; all of them where it is absent.
+    only: Option<String>,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    fn compares(&self, method: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == method)
+    }
 }
 
 fn main() -> ExitCode {
     let has = |name: &str| std::env::args().any(|argument| argument == name);
-    let plan = if has("--bench") && !has("--smoke") { FULL } else { SMOKE };
+    let mut plan = if has("--bench") && !has("--smoke") { FULL } else { SMOKE };
+    plan.only = std::env::args().skip_while(|argument| argument != "--only").nth(1);
     match benchmark(&plan) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -119,7 +131,7 @@ async fn measure_all(
         let name = format!("{count}×{streams}");
         let connections = dial(dialler, count).await?;
         let mut echoes = Measured::none()?;
-        for method in &methods.compared {
+        for method in methods.compared.iter().filter(|method| plan.compares(method.name)) {
             let turns = Turns { server, connections: &connections, streams, plan };
             let (echo, measured) = turns.measure(&methods.echo, method).await?;
             table::line(method.name, &name, &measured, Some(&echo), method.data_keys);
@@ -199,13 +211,15 @@ const FULL: Plan = Plan {
     settings: &[(1, 1), (8, 8), (64, 1), (64, 8)],
     times: Times { warm: Duration::from_millis(300), measured: Duration::from_millis(2500) },
     rounds: 2,
-    ends_within: Duration::from_secs(300),
+    ends_within: Duration::from_secs(400),
+    only: None,
 };
 const SMOKE: Plan = Plan {
     settings: &[(1, 1), (8, 8)],
     times: Times { warm: Duration::from_millis(100), measured: Duration::from_millis(300) },
     rounds: 1,
     ends_within: Duration::from_secs(120),
+    only: None,
 };
 const OPEN_SETTING: (usize, usize) = (8, 8);
 const READY_WITHIN: Duration = Duration::from_secs(30);

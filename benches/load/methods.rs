@@ -77,11 +77,27 @@ pub(crate) async fn prepare(connection: &mut Connection) -> Result<Methods, Fail
     let many: kms::GenerateDataKeysResponse = connection.call_decoded(&mut batch).await?;
     expect(many.data_keys.len() == usize::try_from(BATCH)?, "not as many data keys as asked for")?;
 
+    let one = kms::ReEncryptRequest {
+        ciphertext: made.ciphertext,
+        source_encryption_context: context(),
+        ..Default::default()
+    };
+    let request =
+        kms::ReEncryptStreamRequest { requests: vec![one; usize::try_from(MOVED_TOGETHER)?] };
+    let mut stream = Prepared::new(&crypto("ReEncryptStream"), &request)?;
+    let many: kms::ReEncryptStreamResponse = connection.call_decoded(&mut stream).await?;
+    let moved = |result: &kms::ReEncryptResult| {
+        matches!(result.outcome, Some(kms::re_encrypt_result::Outcome::Moved(_)))
+    };
+    expect(many.results.len() == usize::try_from(MOVED_TOGETHER)?, "not as many as were sent")?;
+    expect(many.results.iter().all(moved), "not every blob was moved")?;
+
     let compared = vec![
         Method { name: "GenerateDataKey", call: generate, data_keys: 1 },
         Method { name: "Decrypt", call: decrypt, data_keys: 1 },
         Method { name: "ReEncrypt", call: re_encrypt, data_keys: 1 },
         Method { name: "GenerateDataKeys(100)", call: batch, data_keys: BATCH },
+        Method { name: "ReEncryptStream", call: stream, data_keys: MOVED_TOGETHER },
     ];
     Ok(Methods { echo, compared })
 }
@@ -112,3 +128,5 @@ fn expect(holds: bool, otherwise: &str) -> Result<(), Failure> {
 
 const ECHO_BYTES: usize = 160;
 const BATCH: u32 = 100;
+/// Blobs in one message of a stream.
+const MOVED_TOGETHER: u32 = 500;

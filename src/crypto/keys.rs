@@ -225,15 +225,21 @@ impl<B: Backend> Kek<B> {
         blob: &[u8],
         to: &Self,
         to_binding: &Binding,
-        random: &dyn Random,
+        drawn: &mut Drawn<'_>,
     ) -> Result<Vec<u8>, RewrapFailure> {
-        let held = self.open(binding, blob).map_err(RewrapFailure::Open)?;
-        let new = to.wrap(random, to_binding, held.expose()).map_err(RewrapFailure::Wrap)?;
-        let read = to.open(to_binding, &new).map_err(|_| RewrapFailure::Differs)?;
-        if !bool::from(read.expose().ct_eq(held.expose())) {
-            return Err(RewrapFailure::Differs);
-        }
-        Ok(new)
+        let random = drawn.next().map_err(|failed| RewrapFailure::Wrap(failed.into()))?;
+        on_clean_stack::<STACK_BYTES, _>(|| {
+            let held = self.state.expose().open(binding, blob, Plaintext::zeroed);
+            let held = held.map_err(RewrapFailure::Open)?;
+            let to = to.state.expose();
+            let new = to.wrap(to_binding, &random, held.expose()).map_err(RewrapFailure::Wrap)?;
+            let read = to.open(to_binding, &new, Plaintext::zeroed);
+            let read = read.map_err(|_| RewrapFailure::Differs)?;
+            if !bool::from(read.expose().ct_eq(held.expose())) {
+                return Err(RewrapFailure::Differs);
+            }
+            Ok(new)
+        })
     }
 
     /// Makes `count` data keys from as few draws of at most `DRAW_BYTES` as will do.
@@ -269,6 +275,39 @@ impl<B: Backend> Kek<B> {
             left = left.saturating_sub(items);
         }
         Ok(())
+    }
+}
+
+/// The system's randomness for the blobs of one call: asked for once for many, each part used once.
+pub struct Drawn<'r> {
+    random: &'r dyn Random,
+    bytes: [u8; DRAWN_BLOBS_BYTES],
+    /// What of `bytes` has not been used, at its end.
+    left: usize,
+    /// How many blobs there will be, besides those that `left` is for.
+    to_come: usize,
+}
+
+// === impl Drawn ===
+
+impl<'r> Drawn<'r> {
+    /// Randomness for `blobs` blobs, and for more if there are more. Nothing is drawn yet.
+    pub fn new(random: &'r dyn Random, blobs: usize) -> Self {
+        let bytes = [0; DRAWN_BLOBS_BYTES];
+        Self { random, bytes, left: 0, to_come: blobs }
+    }
+
+    fn next(&mut self) -> Result<[u8; RANDOM_BYTES], RandomFailed> {
+        if self.left < RANDOM_BYTES {
+            let blobs = self.to_come.clamp(1, DRAWN_BLOBS_MAX);
+            let wanted = blobs.saturating_mul(RANDOM_BYTES);
+            draw(self.random, self.bytes.get_mut(..wanted).unwrap_or_default())?;
+            (self.left, self.to_come) = (wanted, self.to_come.saturating_sub(blobs));
+        }
+        let unused = self.bytes.get(..self.left).unwrap_or_default();
+        let Some(next) = unused.last_chunk() else { unreachable!("there is at least one part") };
+        self.left = self.left.saturating_sub(RANDOM_BYTES);
+        Ok(*next)
     }
 }
 
@@ -327,6 +366,9 @@ const KEY_BYTES: usize = 32;
 const KEY_BLOB_BYTES: usize = KEY_BYTES + BLOB_OVERHEAD_BYTES;
 /// Drawn once for each batch, for the hedge of data keys.
 const SEED_BYTES: usize = 16;
+/// For how many blobs randomness is drawn at once.
+const DRAWN_BLOBS_MAX: usize = 32;
+const DRAWN_BLOBS_BYTES: usize = DRAWN_BLOBS_MAX * RANDOM_BYTES;
 /// Randomness for one data key of the greatest size.
 const SINGLE_DRAW_BYTES: usize = SEED_BYTES + DATA_KEY_BYTES_MAX + RANDOM_BYTES;
 /// Randomness for a hundred of them, on the stack.

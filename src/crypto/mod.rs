@@ -32,7 +32,7 @@ pub use self::context::{
 };
 pub use self::header::{BlobKind, HEADER_BYTES, Header, VersionZero};
 pub use self::kbkdf::Label;
-pub use self::keys::{Kek, KeyMaterial, MacKey, RewrapFailure};
+pub use self::keys::{Drawn, Kek, KeyMaterial, MacKey, RewrapFailure};
 pub use self::random::{OsRandom, Random, RandomFailed, Watched};
 pub use self::secret::Plaintext;
 pub use self::self_test::{SelfTestFailed, self_test};

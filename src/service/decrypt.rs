@@ -39,6 +39,7 @@ pub struct Opened {
 }
 
 /// A blob whose key and version were found.
+#[derive(Clone)]
 pub(super) struct Found {
     pub(super) header: Header,
     pub(super) key: Arc<TrustedKey>,

@@ -1,8 +1,10 @@
 //! Moves blobs to the Active version of a key. The plaintext never leaves, and the new blob is opened
 //! once more and compared before it is given.
 
+use std::sync::Arc;
+
 use crate::audit::{self, Record};
-use crate::crypto::{BLOB_OVERHEAD_BYTES, Binding, EncryptionContext};
+use crate::crypto::{BLOB_OVERHEAD_BYTES, Binding, Drawn, EncryptionContext, Header};
 use crate::keys::{KeyId, KeyRef, Use};
 use crate::policy::{Action, Permit};
 
@@ -54,12 +56,17 @@ pub struct Moved {
 
 impl ReEncrypt {
     /// Needs two rights: to move from the source key (the permit), and `to` move to the destination.
-    async fn carry(&self, act: &mut Act<'_>, to: &Permit) -> Result<Moved, Refusal> {
+    async fn carry(
+        &self,
+        act: &mut Act<'_>,
+        to: &Permit,
+        way: &mut Way<'_>,
+    ) -> Result<Moved, Refusal> {
         let header = client_header(&self.ciphertext)?;
         act.record.key = Some(KeyId::from_bytes(*header.key_id()));
         act.record.version = header.version();
         act.record.store = header.store();
-        let source = Found::of(act, act.permit, header).await?;
+        let source = way.from(act, header).await?;
         let tenant = act.permit.tenant();
         let from_kek = source.material(act, act.permit, Use::ReEncryptFrom)?;
         let from_binding = Binding::new(&source.header, tenant.as_bytes(), &self.context);
@@ -68,13 +75,13 @@ impl ReEncrypt {
             Some(named) => named.clone(),
             None => KeyRef::Id(source.key.id()),
         };
-        let wrapping = Wrapping::of(act, to, &to_key).await?;
+        let wrapping = way.to(act, to, to_key).await?;
         let kek = wrapping.material(act, to)?;
         let store = self.destination.store.unwrap_or(source.header.store());
         let context = self.destination.context.as_ref().unwrap_or(&self.context);
         let binding = wrapping.binding(to, store, context)?;
-        let random = act.custody.random();
-        let ciphertext = from_kek.rewrap(&from_binding, &self.ciphertext, kek, &binding, random)?;
+        let drawn = &mut way.drawn;
+        let ciphertext = from_kek.rewrap(&from_binding, &self.ciphertext, kek, &binding, drawn)?;
         let (key, version) = (wrapping.key(), wrapping.version());
         act.record.destination = Some(audit::Destination { key, version, store });
         act.record.wrapped_bytes = ciphertext.len().saturating_sub(BLOB_OVERHEAD_BYTES) as u64;
@@ -100,7 +107,8 @@ impl UseCase for ReEncrypt {
 
     async fn act(self, act: &mut Act<'_>) -> Result<Moved, Refusal> {
         let to = act.also(Action::ReEncryptTo)?;
-        self.carry(act, &to).await
+        let mut way = Way::new(act, 1);
+        self.carry(act, &to, &mut way).await
     }
 }
 
@@ -119,9 +127,10 @@ impl UseCase for ReEncryptMany {
         let to = act.also(Action::ReEncryptTo)?;
         let mut results = Vec::with_capacity(self.0.len());
         let mut tally = Tally::default();
+        let mut way = Way::new(act, self.0.len());
         for item in self.0 {
             let result = match item {
-                Ok(item) => item.carry(act, &to).await,
+                Ok(item) => item.carry(act, &to, &mut way).await,
                 Err(refusal) => Err(refusal),
             };
             tally.count(act.record, result.as_ref().err());
@@ -129,5 +138,42 @@ impl UseCase for ReEncryptMany {
         }
         act.record.item_details = tally.into_items();
         Ok(results)
+    }
+}
+
+/// Where the last blob came from and went to: most blobs of a batch take the same way.
+///
+/// Kept for one call and no longer, so that a step of a version is seen by the next call.
+struct Way<'c> {
+    drawn: Drawn<'c>,
+    from: Option<Found>,
+    to: Option<(KeyRef, Wrapping)>,
+}
+
+// === impl Way ===
+
+impl<'c> Way<'c> {
+    fn new(act: &Act<'c>, blobs: usize) -> Self {
+        Self { drawn: Drawn::new(act.custody.random(), blobs), from: None, to: None }
+    }
+
+    async fn from(&mut self, act: &Act<'_>, header: Header) -> Result<Found, Refusal> {
+        let known = self.from.as_ref().filter(|known| {
+            (known.header.key_id(), known.header.version()) == (header.key_id(), header.version())
+        });
+        if let Some(Found { key, version, .. }) = known {
+            return Ok(Found { header, key: Arc::clone(key), version: Arc::clone(version) });
+        }
+        let found = Found::of(act, act.permit, header).await?;
+        Ok(self.from.insert(found).clone())
+    }
+
+    async fn to(&mut self, act: &Act<'_>, to: &Permit, key: KeyRef) -> Result<Wrapping, Refusal> {
+        if let Some((_, wrapping)) = self.to.as_ref().filter(|(known, _)| *known == key) {
+            return Ok(wrapping.clone());
+        }
+        let wrapping = Wrapping::of(act, to, &key).await?;
+        self.to = Some((key, wrapping.clone()));
+        Ok(wrapping)
     }
 }

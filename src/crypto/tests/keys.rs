@@ -1,5 +1,7 @@
 //! Keys that wrap keys, keys that MAC, and secrets that keep still.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::crypto::memory::Locked;
 use crate::crypto::suite::KekState;
@@ -59,7 +61,7 @@ fn a_rewrapped_blob_holds_the_same_and_opens_under_the_new_key_alone() {
     let new = Somewhere { kek: [8; 32], header, ..somewhere() };
     let rewrapped = |blob: &[u8]| {
         let (from, to) = (old.kek::<RustCrypto>(), new.kek());
-        from.rewrap(&old.binding(), blob, &to, &new.binding(), &OsRandom)
+        from.rewrap(&old.binding(), blob, &to, &new.binding(), &mut Drawn::new(&OsRandom, 1))
     };
     let blob = old.wrap::<RustCrypto>(b"secret");
     let made = rewrapped(&blob).unwrap();
@@ -74,12 +76,26 @@ fn a_rewrapped_blob_holds_the_same_and_opens_under_the_new_key_alone() {
 }
 
 #[test]
+fn f01_the_blobs_of_one_call_share_a_draw_and_no_randomness() {
+    let (place, binding) = (somewhere(), somewhere().binding());
+    let (kek, random) = (place.kek::<RustCrypto>(), Counted::new(usize::MAX));
+    let blob = place.wrap::<RustCrypto>(b"secret");
+    let mut drawn = Drawn::new(&random, 70);
+    let made: std::collections::BTreeSet<Vec<u8>> = (0..75)
+        .map(|_| kek.rewrap(&binding, &blob, &kek, &binding, &mut drawn).unwrap()[46..58].to_vec())
+        .collect();
+    assert_eq!(made.len(), 75, "an IV was used twice");
+    // 32, 32, 6, and one for each blob that nobody had announced.
+    assert_eq!(random.draws.load(Ordering::Relaxed), 3 + 5);
+}
+
+#[test]
 fn f12_a_rewrapped_blob_that_does_not_open_to_the_same_is_never_returned() {
     fn rewrapped<const FAULT: u8>() -> Result<Vec<u8>, RewrapFailure> {
         let (place, binding) = (somewhere(), somewhere().binding());
         let blob = place.wrap::<RustCrypto>(b"secret");
         let kek = place.kek::<Lying<FAULT>>();
-        kek.rewrap(&binding, &blob, &kek, &binding, &OsRandom)
+        kek.rewrap(&binding, &blob, &kek, &binding, &mut Drawn::new(&OsRandom, 1))
     }
     assert_eq!(rewrapped::<SEALED_TEXT_IS_WRONG>(), Err(RewrapFailure::Differs));
     assert_eq!(rewrapped::<SEALED_TAG_IS_WRONG>(), Err(RewrapFailure::Differs));

@@ -39,7 +39,8 @@ fn no_key_is_left<B: Backend>(masks: &[u8]) {
         }
         for blob in &blobs {
             kek.open(&binding, blob).unwrap();
-            kek.rewrap(&binding, blob, &other.kek(), &binding, &OsRandom).unwrap();
+            kek.rewrap(&binding, blob, &other.kek(), &binding, &mut Drawn::new(&OsRandom, 1))
+                .unwrap();
         }
         let blob = other.kek().wrap_key(&OsRandom, &binding, &material).unwrap();
         other.kek().open_key(&binding, &blob).unwrap();
