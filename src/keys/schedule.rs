@@ -15,6 +15,15 @@ pub struct DestroyWait(u64);
 #[error("must be {0}")]
 pub struct OutOfRange(&'static str);
 
+// === impl OutOfRange ===
+
+impl OutOfRange {
+    /// Outside of what `lawful` says in words.
+    pub(crate) const fn new(lawful: &'static str) -> Self {
+        Self(lawful)
+    }
+}
+
 // === impl RotationPeriod ===
 
 impl RotationPeriod {
