@@ -49,12 +49,16 @@ impl keys_server::Keys for Api {
         let parse = |asked: kms::CreateKeyRequest| {
             let request = parse::request(Action::CreateKey, &asked.request_id, &asked)?;
             let period = parse::rotation_period(asked.rotation_period.as_ref())?;
+            let time = parse::rotation_time(asked.rotation_time.as_ref())?;
             Ok(CreateKey {
                 alias: parse::optional_alias(&asked.alias)?,
                 key_ring: parse::key_ring(&asked.key_ring)?,
                 description: description(&asked.description)?,
                 tags: parse::tags(asked.tags)?,
                 rotation_period: period.unwrap_or(RotationPeriod::DEFAULT),
+                rotation_wraps: parse::rotation_wraps(asked.rotation_wraps)?,
+                rotation_bytes: parse::rotation_bytes(asked.rotation_bytes)?,
+                rotation_time: time.flatten(),
                 request,
             })
         };
@@ -101,6 +105,9 @@ impl keys_server::Keys for Api {
                 description: asked.description.as_deref().map(description).transpose()?,
                 tags: asked.tags.map(|tags| parse::tags(tags.pairs)).transpose()?,
                 rotation_period: parse::rotation_period(asked.rotation_period.as_ref())?,
+                rotation_wraps: asked.rotation_wraps.map(parse::rotation_wraps).transpose()?,
+                rotation_bytes: asked.rotation_bytes.map(parse::rotation_bytes).transpose()?,
+                rotation_time: parse::rotation_time(asked.rotation_time.as_ref())?,
                 request,
             })
         };
@@ -139,7 +146,7 @@ impl keys_server::Keys for Api {
         let parse = |asked: kms::RotateKeyRequest| {
             let request = parse::request(Action::RotateKey, &asked.request_id, &asked)?;
             let (key, reason) = (parse::key(&asked.key)?, parse::reason(&asked.reason)?);
-            Ok(RotateKey { key, reason, only_if_due: false, request })
+            Ok(RotateKey { key, reason, mandate: None, request })
         };
         self.change(Action::RotateKey, request, parse, |rotated| kms::RotateKeyResponse {
             key: Some(render::key(&rotated.key)),

@@ -7,7 +7,8 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::keys::{
-    Alias, DestroyWait, KeyId, KeyRef, KeyRing, Reason, RequestId, RotationPeriod, Tags,
+    Alias, DestroyWait, KeyId, KeyRef, KeyRing, Reason, RequestId, RotationLimit, RotationPeriod,
+    Tags, Timestamp,
 };
 use crate::policy::Action;
 use crate::service::{EncryptionContext, Refusal, RequestKey};
@@ -144,6 +145,29 @@ pub(super) fn rotation_period(
     RotationPeriod::from_ms(millis).map(Some).map_err(|error| out_of_range(&error))
 }
 
+/// 0: never.
+pub(super) fn rotation_wraps(wraps: u64) -> Result<RotationLimit, Refusal> {
+    RotationLimit::wraps(wraps).map_err(|error| Refusal::invalid("rotation_wraps", error))
+}
+
+/// 0: never.
+pub(super) fn rotation_bytes(bytes: u64) -> Result<RotationLimit, Refusal> {
+    RotationLimit::bytes(bytes).map_err(|error| Refusal::invalid("rotation_bytes", error))
+}
+
+/// Absent: as it is; the Unix epoch: never.
+pub(super) fn rotation_time(
+    time: Option<&prost_types::Timestamp>,
+) -> Result<Option<Option<Timestamp>>, Refusal> {
+    let Some(time) = time else { return Ok(None) };
+    let problem = "must be the Unix epoch (never) or a later time before the year 10000";
+    match timestamp(time) {
+        Some(time) if time.unix_ms() == 0 => Ok(Some(None)),
+        Some(time) if time.unix_ms() > 0 => Ok(Some(Some(time))),
+        _ => Err(Refusal::invalid("rotation_time", problem)),
+    }
+}
+
 pub(super) fn destroy_wait(wait: Option<&prost_types::Duration>) -> Result<DestroyWait, Refusal> {
     let Some(wait) = wait else { return Ok(DestroyWait::DEFAULT) };
     let out_of_range = |error: &dyn ToString| Refusal::invalid("wait", error.to_string());
@@ -173,6 +197,17 @@ fn millis(duration: &prost_types::Duration) -> Option<u64> {
     seconds.checked_mul(1_000)?.checked_add(nanos.div_euclid(1_000_000))
 }
 
+/// A time as `google.protobuf.Timestamp` allows it, to the millisecond.
+fn timestamp(time: &prost_types::Timestamp) -> Option<Timestamp> {
+    let lawful = (SECONDS_MIN..=SECONDS_MAX).contains(&time.seconds)
+        && (0..1_000_000_000).contains(&time.nanos);
+    let millis = time
+        .seconds
+        .saturating_mul(1_000)
+        .saturating_add(i64::from(time.nanos.div_euclid(1_000_000)));
+    lawful.then(|| Timestamp::from_unix_ms(millis))
+}
+
 fn bad_page_token() -> Refusal {
     Refusal::invalid("page_token", "must be the next_page_token of the page before, or empty")
 }
@@ -180,3 +215,6 @@ fn bad_page_token() -> Refusal {
 const PLAINTEXT_BYTES_MAX: usize = 4096;
 const BATCH_MAX: usize = 1000;
 const PAGE_MAX: u32 = 1000;
+/// The first second of year 1 and the last of year 9999.
+const SECONDS_MIN: i64 = -62_135_596_800;
+const SECONDS_MAX: i64 = 253_402_300_799;

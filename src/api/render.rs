@@ -23,7 +23,10 @@ pub(super) fn key(view: &KeyView) -> kms::Key {
         create_time: Some(timestamp(key.create_time)),
         next_rotation_time: key.next_rotation_time().map(timestamp),
         etag: view.key.revision().to_string(),
-        ..Default::default()
+        rotation_wraps: key.rotation_wraps.as_u64(),
+        rotation_bytes: key.rotation_bytes.as_u64(),
+        rotation_time: key.rotation_time.map(timestamp),
+        prepared_version: key.prepared_version.unwrap_or(0),
     }
 }
 

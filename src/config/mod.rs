@@ -3,12 +3,16 @@
 //! One TOML file; a few environment variables override it. Paths in the file are relative to the
 //! file. Never a secret: secrets are in files that this names.
 
+mod rotation;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
 use serde::Deserialize;
+
+pub use rotation::Rotation;
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ pub struct Config {
     pub trust_domains: Vec<TrustDomain>,
     /// Limits.
     pub limits: Limits,
+    /// What happens by itself.
+    pub rotation: Rotation,
     /// What to do where the system does not let keys be locked in memory.
     pub memory_lock: MemoryLock,
     /// A file with the milliseconds that this installation's clock is ahead of the machine's. In
@@ -216,6 +222,7 @@ impl Config {
             ));
         }
         self.limits.checked()?;
+        self.rotation.checked()?;
         Ok(self)
     }
 }
@@ -287,6 +294,8 @@ struct File {
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
+    rotation: Rotation,
+    #[serde(default)]
     memory_lock: MemoryLock,
     clock_ahead_file: Option<PathBuf>,
 }
@@ -336,6 +345,7 @@ impl File {
                 })
                 .collect(),
             limits: self.limits,
+            rotation: self.rotation,
             memory_lock: self.memory_lock,
             clock_ahead_file: self.clock_ahead_file.map(|file| base.join(file)),
         }

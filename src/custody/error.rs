@@ -41,6 +41,14 @@ pub enum CustodyError {
         /// What was seen.
         problem: &'static str,
     },
+    /// A version that is not destroyed does not open, so that nothing may rest on its key's past.
+    #[error(
+        "version {version} does not open; restore the store from a backup, or destroy the version"
+    )]
+    VersionDoesNotOpen {
+        /// Which.
+        version: u32,
+    },
     /// A row was written by a newer release.
     #[error("a row of kind {kind} was written by a newer release")]
     NewerFormat {

@@ -16,8 +16,17 @@ pub(super) const ROW_MAC_LABEL: Label = Label::new("bulla-row-mac-v1");
 /// The row that stores `record`.
 pub(super) fn seal<R: Record>(mac_key: &MacKey, tenant: TenantId, record: &R) -> Put {
     let key = RowKey { tenant: *tenant.as_bytes(), kind: R::KIND, id: record.row_id() };
-    let body = record.encode();
-    let due_at = record.due_at().map(Timestamp::unix_ms);
+    seal_body(mac_key, key, record.encode(), record.due_at())
+}
+
+/// The row that stores `body` under `key`.
+pub(super) fn seal_body(
+    mac_key: &MacKey,
+    key: RowKey,
+    body: Vec<u8>,
+    due_at: Option<Timestamp>,
+) -> Put {
+    let due_at = due_at.map(Timestamp::unix_ms);
     let mac = with_parts(&key, FORMAT, due_at, &body, |parts| mac_key.tag(parts));
     Put { key, body, mac, due_at }
 }

@@ -8,16 +8,21 @@
 mod cache;
 mod changes;
 mod error;
+mod lease;
 mod mac;
+mod prove;
 mod read;
 mod records;
+mod replicas;
 mod rows;
 mod seal;
+mod spent;
 mod start;
 mod tenant;
 mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 
@@ -32,10 +37,12 @@ use tenant::Tenants;
 
 pub use changes::{Changes, Past, RequestKey};
 pub use error::CustodyError;
+pub use lease::{Budget, LEASE_MS, Lease, Mandate, Spend, Turn, Witness};
 pub use records::{AliasEntry, RoleBinding, TrustedKey, TrustedVersion};
+pub use replicas::REPORT_MS;
 pub use seal::{KeyFile, Seal, SealError};
 pub use start::{Installed, StartError, create, open};
-pub use watch::{Due, KeyChange, Watched};
+pub use watch::{Due, DuePage, DuePlace, KeyChange, Watched};
 
 /// The trusted records of one store.
 pub struct Custody {
@@ -51,6 +58,8 @@ pub struct Custody {
     /// Swapped as a whole when a tenant is added.
     tenants: ArcSwap<Tenants>,
     caches: Caches,
+    /// Every change up to this revision of the store has been forgotten from the caches.
+    followed: AtomicU64,
 }
 
 // === impl Custody ===

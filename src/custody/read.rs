@@ -91,6 +91,18 @@ impl Custody {
         self.version(permit, key.id(), key.key.primary_version).await
     }
 
+    /// The version that the key's next rotation makes Active, if one was prepared.
+    pub async fn prepared_version(
+        &self,
+        permit: &Permit,
+        key: &TrustedKey,
+    ) -> Result<Option<Arc<TrustedVersion>>, CustodyError> {
+        match key.key.prepared_version {
+            Some(number) => Ok(Some(self.version(permit, key.id(), number).await?)),
+            None => Ok(None),
+        }
+    }
+
     /// The primary version of a key, to wrap under. A rotation between the reading of both rows is no
     /// refusal: `key` is then read again.
     pub async fn wrapping_version(

@@ -77,4 +77,9 @@ impl TrustedVersion {
     pub fn number(&self) -> u32 {
         self.record.version.number()
     }
+
+    /// The store's revision at which the version last changed.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
 }

@@ -1,6 +1,7 @@
 //! Making a store's first rows, and opening a store that has them.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 
@@ -136,6 +137,7 @@ fn custody(
         installation,
         tenants: ArcSwap::from_pointee(Tenants::default()),
         caches: Caches::new(),
+        followed: AtomicU64::new(0),
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::crypto::{
     Binding, BlobKind, ContextError, EncryptionContext, Header, Kek, KeyMaterial, MacKey, Random,
 };
-use crate::keys::{KeyId, TenantId, Version};
-use crate::store::{Put, Row, Store};
+use crate::keys::{KeyId, TenantId, Timestamp, Version};
+use crate::store::{FORMAT, Put, Row, Store};
 
 use super::Custody;
 use super::error::CustodyError;
@@ -165,6 +165,23 @@ impl Tenant {
             return Err(CustodyError::Tampered { kind: R::KIND, problem: "another tenant's" });
         }
         super::read::trust(&self.row_mac, row)
+    }
+
+    /// Whether `row` is this tenant's and as this program wrote it, whatever it holds.
+    pub(super) fn verify(&self, row: &Row) -> Result<(), CustodyError> {
+        if row.format > FORMAT {
+            return Err(CustodyError::NewerFormat { kind: row.key.kind });
+        }
+        if row.key.tenant != *self.id.as_bytes() || !mac::is_authentic(&self.row_mac, row) {
+            let problem = "its MAC is wrong";
+            return Err(CustodyError::Tampered { kind: row.key.kind, problem });
+        }
+        Ok(())
+    }
+
+    /// A row that was verified, as it is but for when it is due.
+    pub(super) fn sealed_again(&self, row: &Row, due_at: Option<Timestamp>) -> Put {
+        mac::seal_body(&self.row_mac, row.key.clone(), row.body.clone(), due_at)
     }
 
     fn version_binding(

@@ -1,15 +1,18 @@
 //! What changed: for the cache, for callers who watch keys, and for the scheduler.
 
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
-use crate::keys::{Alias, Key, KeyId, TenantId};
+use crate::keys::{Alias, Key, KeyId, TenantId, Timestamp};
 use crate::policy::Permit;
-use crate::store::{Change, Commit, Expect, Row, StoreError};
+use crate::store::{Change, Commit, DueAfter, Expect, Row, StoreError};
 
 use super::Custody;
 use super::error::CustodyError;
 use super::records::{AliasEntry, TrustedKey, TrustedVersion};
 use super::rows::{AliasRecord, Record, RequestRecord, VersionRecord};
+use super::spent::CENSUS_KIND;
+use super::tenant::Tenant;
 
 /// Something that changed about the keys of a tenant.
 pub enum KeyChange {
@@ -30,6 +33,18 @@ pub struct Watched {
     /// Where to go on.
     pub revision: u64,
 }
+
+/// Some of what is due, and where to go on.
+pub struct DuePage {
+    /// The longest due first.
+    pub due: Vec<Due>,
+    /// `None` on the last page.
+    pub next: Option<DuePlace>,
+}
+
+/// A place among what is due.
+#[derive(Clone, Debug)]
+pub struct DuePlace(DueAfter);
 
 /// Something whose time has come.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -55,6 +70,7 @@ impl Custody {
                         self.store.wait_hint(next).await;
                     }
                     position = Some(next);
+                    self.followed.store(next, Ordering::Release);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot read changes from the store");
@@ -136,30 +152,55 @@ impl Custody {
         self.store.wait_hint(after).await;
     }
 
-    /// What is due now, at most `limit`, the longest due first. Outcomes of requests that are no
-    /// longer kept are removed on the way.
-    pub async fn due(&self, limit: usize) -> Result<Vec<Due>, CustodyError> {
-        let rows = self.store.due(self.now().unix_ms(), limit).await?;
+    /// What is due at `reached`, of at most `limit` rows after `after`, the longest due first.
+    ///
+    /// Outcomes of requests that are no longer kept are removed on the way. A row that was changed
+    /// from outside is told to the operator and keeps nothing else waiting.
+    pub async fn due(
+        &self,
+        reached: Timestamp,
+        after: Option<&DuePlace>,
+        limit: usize,
+    ) -> Result<DuePage, CustodyError> {
+        let after = after.map(|place| &place.0);
+        let rows = self.store.due(reached.unix_ms(), after, limit).await?;
         let mut due = Vec::new();
         let mut expired = Vec::new();
         for row in &rows {
             let tenant_id = TenantId::from_bytes(row.key.tenant);
             let Ok(tenant) = self.tenant(tenant_id) else { continue };
-            match row.key.kind {
-                Key::KIND => {
-                    let key: Key = tenant.trust(row)?;
-                    due.push(Due::Rotate(tenant_id, key.id));
+            if row.key.kind == RequestRecord::KIND {
+                expired.push(row);
+                continue;
+            }
+            match self.due_of(&tenant, row).await {
+                Ok(Some(what)) => due.push(what),
+                Ok(None) => {}
+                Err(error @ (CustodyError::Tampered { .. } | CustodyError::NewerFormat { .. })) => {
+                    tracing::error!(%error, "a row that is due cannot be trusted");
                 }
-                VersionRecord::KIND => {
-                    let record: VersionRecord = tenant.trust(row)?;
-                    due.push(Due::Destroy(tenant_id, record.key, record.version.number()));
-                }
-                RequestRecord::KIND => expired.push(row),
-                _ => {}
+                Err(other) => return Err(other),
             }
         }
         self.remove_expired(&expired).await?;
-        Ok(due)
+        let full = rows.len() == limit;
+        let next = rows.last().filter(|_| full).and_then(Row::due_after).map(DuePlace);
+        Ok(DuePage { due, next })
+    }
+
+    async fn due_of(&self, tenant: &Tenant, row: &Row) -> Result<Option<Due>, CustodyError> {
+        match row.key.kind {
+            Key::KIND => {
+                let key: Key = tenant.trust(row)?;
+                Ok(Some(Due::Rotate(tenant.id, key.id)))
+            }
+            VersionRecord::KIND => {
+                let record: VersionRecord = tenant.trust(row)?;
+                Ok(Some(Due::Destroy(tenant.id, record.key, record.version.number())))
+            }
+            CENSUS_KIND => self.due_of_census(tenant, row).await,
+            _ => Ok(None),
+        }
     }
 
     async fn remove_expired(&self, rows: &[&Row]) -> Result<(), CustodyError> {

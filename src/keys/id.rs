@@ -130,6 +130,16 @@ impl Timestamp {
     pub fn plus_ms(self, millis: u64) -> Self {
         Self(self.0.saturating_add(i64::try_from(millis).unwrap_or(i64::MAX)))
     }
+
+    /// This time and `millis` less; saturates at the beginning of time.
+    pub fn minus_ms(self, millis: u64) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(millis).unwrap_or(i64::MAX)))
+    }
+
+    /// The milliseconds from this time until `later`; 0 if that is not later.
+    pub fn until_ms(self, later: Self) -> u64 {
+        u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0)
+    }
 }
 
 #[cfg(test)]

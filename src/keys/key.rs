@@ -1,7 +1,8 @@
 //! A key as a whole: what describes it, and the steps that touch more than one of its versions.
 
 use crate::keys::name::{Alias, Description, KeyRing, Reason, Tags};
-use crate::keys::schedule::RotationPeriod;
+use crate::keys::present::Present;
+use crate::keys::schedule::{RotationLimit, RotationPeriod};
 use crate::keys::state::{State, Step};
 use crate::keys::version::{IllegalStep, Version};
 use crate::keys::{KeyId, Timestamp};
@@ -25,11 +26,19 @@ pub struct Key {
     pub primary_version: u32,
     /// The highest number ever used.
     pub latest_version: u32,
+    /// The version that the next rotation makes Active, if it is still PreActive then.
+    pub prepared_version: Option<u32>,
     /// How often it rotates by itself.
     pub rotation_period: RotationPeriod,
+    /// After how many wraps of its Active version it rotates by itself.
+    pub rotation_wraps: RotationLimit,
+    /// After how many bytes that its Active version has wrapped.
+    pub rotation_bytes: RotationLimit,
+    /// A time at which it rotates by itself, once.
+    pub rotation_time: Option<Timestamp>,
     /// When it was made.
     pub create_time: Timestamp,
-    /// When it was last rotated, or made.
+    /// When the present period began: when it was last rotated, or made.
     pub rotate_time: Timestamp,
 }
 
@@ -40,6 +49,8 @@ pub struct Succession {
     pub key: Key,
     /// The new Active version.
     pub active: Version,
+    /// Whether it was prepared before, and has its material already.
+    pub was_prepared: bool,
     /// The former primary version as it now stands.
     pub former: Version,
 }
@@ -65,8 +76,9 @@ impl Key {
     pub fn create(
         id: KeyId,
         rotation_period: RotationPeriod,
-        now: Timestamp,
+        present: Present,
     ) -> Result<(Self, Version), IllegalStep> {
+        let now = present.wall();
         let first = Version::pre_active(FIRST_VERSION, Reason::none(), now);
         let active = first.step(Step::Activate, Reason::none(), now)?;
         let key = Self {
@@ -78,19 +90,44 @@ impl Key {
             disabled: false,
             primary_version: FIRST_VERSION,
             latest_version: FIRST_VERSION,
+            prepared_version: None,
             rotation_period,
+            rotation_wraps: RotationLimit::NEVER,
+            rotation_bytes: RotationLimit::NEVER,
+            rotation_time: None,
             create_time: now,
-            rotate_time: now,
+            rotate_time: present.period_start(),
         };
         Ok((key, active))
     }
 
-    /// Makes a new Active version in place of `primary`, which must be the key's primary version.
+    /// Makes the next version PreActive, for the next rotation to make Active. Nothing to do when
+    /// `prepared`, which must be the key's prepared version, is PreActive still.
+    pub fn prepare(
+        &self,
+        prepared: Option<&Version>,
+        reason: Reason,
+        present: Present,
+    ) -> Result<Option<(Self, Version)>, KeyRefusal> {
+        if self.disabled {
+            return Err(KeyRefusal::Disabled);
+        }
+        if prepared.is_some_and(is_pre_active) {
+            return Ok(None);
+        }
+        let number = self.next_number()?;
+        let key = Self { latest_version: number, prepared_version: Some(number), ..self.clone() };
+        Ok(Some((key, Version::pre_active(number, reason, present.wall()))))
+    }
+
+    /// Makes another version Active in place of `primary`, which must be the key's primary version:
+    /// `prepared`, which must be its prepared one, if that is PreActive still; else a new one.
     pub fn rotate(
         &self,
         primary: &Version,
+        prepared: Option<&Version>,
         reason: Reason,
-        now: Timestamp,
+        present: Present,
     ) -> Result<Succession, KeyRefusal> {
         if self.disabled {
             return Err(KeyRefusal::Disabled);
@@ -98,179 +135,87 @@ impl Key {
         let former = match primary.state() {
             // It was already put out of use for good: there is nothing to supersede.
             State::Compromised | State::Destroyed => primary.clone(),
-            _ => primary.step(Step::Supersede, reason.clone(), now)?,
+            _ => primary.step(Step::Supersede, reason.clone(), present.wall())?,
         };
-        self.succeed(former, reason, now)
+        self.succeed(former, prepared.filter(|prepared| is_pre_active(prepared)), reason, present)
     }
 
     /// Marks `version` as compromised. If it was Active, another takes its place at once: a disabled
-    /// key too gets its new version, since a leak does not wait.
+    /// key too gets its new version, since a leak does not wait. What was prepared before is not used:
+    /// whoever saw the one may have seen the other.
     pub fn compromise(
         &self,
         version: &Version,
         reason: Reason,
-        now: Timestamp,
+        present: Present,
     ) -> Result<(Version, Option<Succession>), KeyRefusal> {
         let was_active = version.state() == State::Active;
-        let compromised = version.step(Step::Compromise, reason.clone(), now)?;
-        let succession =
-            if was_active { Some(self.succeed(compromised.clone(), reason, now)?) } else { None };
+        let compromised = version.step(Step::Compromise, reason.clone(), present.wall())?;
+        let succession = if was_active {
+            Some(self.succeed(compromised.clone(), None, reason, present)?)
+        } else {
+            None
+        };
         Ok((compromised, succession))
     }
 
-    /// When it rotates by itself next.
+    /// When it has rotated by itself at the latest, whatever it wraps until then.
     pub fn next_rotation_time(&self) -> Option<Timestamp> {
-        self.rotation_period.next(self.rotate_time)
+        earlier(self.rotation_period.end(self.rotate_time), self.rotation_time)
+    }
+
+    /// When it is due for a rotation: at most a day before [`Key::next_rotation_time`].
+    pub fn due_time(&self) -> Option<Timestamp> {
+        earlier(self.rotation_period.due(self.rotate_time, self.id), self.rotation_time)
+    }
+
+    /// Whether it is due because its Active version has wrapped so much.
+    pub fn is_spent(&self, wraps: u64, wrapped_bytes: u64) -> bool {
+        self.rotation_wraps.is_reached(wraps) || self.rotation_bytes.is_reached(wrapped_bytes)
+    }
+
+    fn next_number(&self) -> Result<u32, KeyRefusal> {
+        self.latest_version.checked_add(1).ok_or(KeyRefusal::OutOfVersions)
     }
 
     fn succeed(
         &self,
         former: Version,
+        prepared: Option<&Version>,
         reason: Reason,
-        now: Timestamp,
+        present: Present,
     ) -> Result<Succession, KeyRefusal> {
-        let number = self.latest_version.checked_add(1).ok_or(KeyRefusal::OutOfVersions)?;
-        let made = Version::pre_active(number, reason.clone(), now);
-        let active = made.step(Step::Activate, reason, now)?;
+        let now = present.wall();
+        let waiting = match prepared {
+            Some(prepared) => prepared.clone(),
+            None => Version::pre_active(self.next_number()?, reason.clone(), now),
+        };
+        let active = waiting.step(Step::Activate, reason, now)?;
         let key = Self {
-            primary_version: number,
-            latest_version: number,
-            rotate_time: now,
+            primary_version: active.number(),
+            latest_version: self.latest_version.max(active.number()),
+            prepared_version: None,
+            rotate_time: present.period_start(),
+            // It was for this rotation if its time had come; else it is for another.
+            rotation_time: self.rotation_time.filter(|time| *time > present.period_start()),
             ..self.clone()
         };
-        Ok(Succession { key, active, former })
+        Ok(Succession { key, active, was_prepared: prepared.is_some(), former })
+    }
+}
+
+fn is_pre_active(version: &Version) -> bool {
+    version.state() == State::PreActive
+}
+
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
 const FIRST_VERSION: u32 = 1;
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::keys::Use;
-
-    const NOW: Timestamp = Timestamp::from_unix_ms(1_000_000);
-
-    fn key() -> (Key, Version) {
-        Key::create(KeyId::from_bytes([7; 16]), RotationPeriod::DEFAULT, NOW).unwrap()
-    }
-
-    #[test]
-    fn a_rotation_makes_the_next_number_active_and_deactivates_the_former() {
-        let (key, first) = key();
-        let Succession { key, active, former } =
-            key.rotate(&first, Reason::none(), NOW.plus_ms(5)).unwrap();
-        assert_eq!((active.number(), active.state()), (2, State::Active));
-        assert_eq!((former.number(), former.state()), (1, State::Deactivated));
-        assert_eq!((key.primary_version, key.latest_version), (2, 2));
-        assert_eq!(key.rotate_time, NOW.plus_ms(5));
-    }
-
-    #[test]
-    fn a_disabled_key_does_not_rotate_but_a_compromise_still_replaces_its_version() {
-        let (mut key, first) = key();
-        key.disabled = true;
-        assert_eq!(key.rotate(&first, Reason::none(), NOW), Err(KeyRefusal::Disabled));
-        let (compromised, succession) = key.compromise(&first, Reason::none(), NOW).unwrap();
-        assert_eq!(compromised.state(), State::Compromised);
-        assert_eq!(succession.unwrap().active.number(), 2);
-    }
-
-    #[test]
-    fn version_numbers_end_and_never_wrap_around() {
-        let (mut key, first) = key();
-        key.latest_version = u32::MAX;
-        assert_eq!(key.rotate(&first, Reason::none(), NOW), Err(KeyRefusal::OutOfVersions));
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    enum Act {
-        Rotate,
-        Step(Step, usize),
-    }
-
-    fn acts() -> impl Strategy<Value = Vec<Act>> {
-        let step = prop::sample::select(Step::ALL.to_vec());
-        let act = prop_oneof![
-            2 => Just(Act::Rotate),
-            5 => (step, any::<prop::sample::Index>())
-                .prop_map(|(step, at)| Act::Step(step, at.index(1 << 16))),
-        ];
-        prop::collection::vec(act, 0..60)
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_is_done_a_key_keeps_its_invariants(acts in acts()) {
-            let (mut key, first) = key();
-            let mut versions = BTreeMap::from([(1, first)]);
-            let mut destroyed = Vec::new();
-            let mut compromised = Vec::new();
-            for (at, act) in acts.into_iter().enumerate() {
-                let now = NOW.plus_ms(at as u64);
-                match act {
-                    Act::Rotate => {
-                        let primary = versions[&key.primary_version].clone();
-                        if let Ok(after) = key.rotate(&primary, Reason::none(), now) {
-                            prop_assert!(!versions.contains_key(&after.active.number()));
-                            key = after.key;
-                            versions.insert(after.former.number(), after.former);
-                            versions.insert(after.active.number(), after.active);
-                        }
-                    }
-                    // Only a rotation activates or supersedes.
-                    Act::Step(Step::Activate | Step::Supersede, _) => {}
-                    Act::Step(Step::Compromise, which) => {
-                        let number = 1 + (which % versions.len()) as u32;
-                        let done = key.compromise(&versions[&number], Reason::none(), now);
-                        if let Ok((version, succession)) = done {
-                            versions.insert(number, version);
-                            if let Some(after) = succession {
-                                key = after.key;
-                                versions.insert(after.active.number(), after.active);
-                            }
-                        }
-                    }
-                    Act::Step(step, which) => {
-                        let number = 1 + (which % versions.len()) as u32;
-                        if let Ok(after) = versions[&number].step(step, Reason::none(), now) {
-                            versions.insert(number, after);
-                        }
-                    }
-                }
-                let active: Vec<_> =
-                    versions.values().filter(|v| v.allows(Use::Wrap)).map(Version::number).collect();
-                prop_assert!(active.len() <= 1, "two versions wrap: {active:?}");
-                prop_assert!(active.iter().all(|number| *number == key.primary_version));
-                let numbers: Vec<_> = versions.keys().copied().collect();
-                prop_assert_eq!(numbers, (1..=key.latest_version).collect::<Vec<_>>());
-                for number in &destroyed {
-                    let state = versions[number].state();
-                    prop_assert_eq!(state, State::Destroyed, "destroyed stays destroyed");
-                }
-                for number in &compromised {
-                    let version: &Version = &versions[number];
-                    prop_assert!(
-                        version.state() == State::Compromised
-                            || version.state() == State::Destroyed
-                            || version.parts().former_state == Some(State::Compromised),
-                        "compromised is never undone"
-                    );
-                }
-                for (number, version) in &versions {
-                    Version::from_parts(version.parts().clone()).unwrap();
-                    match version.state() {
-                        State::Destroyed => destroyed.push(*number),
-                        State::Compromised => compromised.push(*number),
-                        _ => {}
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

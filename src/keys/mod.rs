@@ -5,6 +5,7 @@
 mod id;
 mod key;
 mod name;
+mod present;
 mod schedule;
 mod state;
 mod version;
@@ -15,6 +16,7 @@ pub use name::{
     Alias, Description, KeyRef, KeyRing, MalformedName, Owner, Reason, RequestId, StoreName,
     StoreRef, Tags,
 };
-pub use schedule::{DestroyWait, OutOfRange, RotationPeriod};
+pub use present::{CREDIT_MS_MAX, Present};
+pub use schedule::{DestroyWait, OutOfRange, RotationLimit, RotationPeriod};
 pub use state::{State, Step, Use};
 pub use version::{IllegalStep, Inconsistent, Version, VersionParts};

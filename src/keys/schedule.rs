@@ -1,16 +1,20 @@
 //! How often a key rotates and how long a destruction waits. Milliseconds throughout.
 
-use crate::keys::Timestamp;
+use crate::keys::{KeyId, Timestamp};
 
 /// How often a key rotates by itself: never, or every 1 hour to 2 years.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RotationPeriod(Option<u64>);
 
+/// How much a version wraps before its key rotates, in wraps or in bytes: so much, or any amount.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RotationLimit(Option<u64>);
+
 /// How long a destruction waits: 7 to 365 days.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DestroyWait(u64);
 
-/// The duration is outside its limits.
+/// The duration or number is outside its limits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("must be {0}")]
 pub struct OutOfRange(&'static str);
@@ -50,9 +54,57 @@ impl RotationPeriod {
         self.0
     }
 
-    /// When a key rotates next whose last rotation was at `last`.
-    pub fn next(self, last: Timestamp) -> Option<Timestamp> {
-        self.0.map(|period_ms| last.plus_ms(period_ms))
+    /// When a key whose period began at `start` has rotated at the latest.
+    pub fn end(self, start: Timestamp) -> Option<Timestamp> {
+        self.0.map(|period_ms| start.plus_ms(period_ms))
+    }
+
+    /// When the key `id`, whose period began at `start`, is rotated: up to a tenth of the period and
+    /// up to a day before its end, always the same for the same key, so that keys that were made
+    /// together do not rotate together.
+    pub fn due(self, start: Timestamp, id: KeyId) -> Option<Timestamp> {
+        self.0.map(|period_ms| start.plus_ms(period_ms).minus_ms(jitter_ms(period_ms, id)))
+    }
+}
+
+// === impl RotationLimit ===
+
+impl RotationLimit {
+    /// Any amount.
+    pub const NEVER: Self = Self(None);
+    /// The fewest wraps: fewer would make a busy key use up what others may rotate in an hour.
+    pub const WRAPS_MIN: u64 = 100;
+    /// The fewest bytes: the largest plaintext of one call.
+    pub const BYTES_MIN: u64 = 4_096;
+    /// The largest number of either that every program reads exactly: 2^53.
+    pub const MAX: u64 = 1 << 53;
+
+    /// So many wraps; 0 means never.
+    pub fn wraps(wraps: u64) -> Result<Self, OutOfRange> {
+        match wraps {
+            0 => Ok(Self::NEVER),
+            Self::WRAPS_MIN..=Self::MAX => Ok(Self(Some(wraps))),
+            _ => Err(OutOfRange("0 (never) or from 100 to 2^53")),
+        }
+    }
+
+    /// So many bytes; 0 means never.
+    pub fn bytes(bytes: u64) -> Result<Self, OutOfRange> {
+        match bytes {
+            0 => Ok(Self::NEVER),
+            Self::BYTES_MIN..=Self::MAX => Ok(Self(Some(bytes))),
+            _ => Err(OutOfRange("0 (never) or from 4096 to 2^53")),
+        }
+    }
+
+    /// The number; 0 for never.
+    pub fn as_u64(self) -> u64 {
+        self.0.unwrap_or(0)
+    }
+
+    /// Whether `amount` is as much as may be.
+    pub fn is_reached(self, amount: u64) -> bool {
+        self.0.is_some_and(|limit| limit <= amount)
     }
 }
 
@@ -81,23 +133,62 @@ impl DestroyWait {
     }
 }
 
+/// How much before the end of its period a key rotates: drawn from its id, which is random.
+fn jitter_ms(period_ms: u64, id: KeyId) -> u64 {
+    let most = period_ms.div_euclid(10).min(DAY_MS);
+    let (draw, _) = id.as_bytes().split_at(8);
+    let draw = draw.iter().fold(0_u64, |draw, byte| draw << 8 | u64::from(*byte));
+    // A fraction of 2^64, so that the result is below `most`.
+    let share = u128::from(most).saturating_mul(u128::from(draw)) >> 64;
+    u64::try_from(share).unwrap_or(most)
+}
+
 const HOUR_MS: u64 = 60 * 60 * 1_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
     use super::*;
 
     #[test]
     fn a_rotation_period_is_never_or_an_hour_to_two_years() {
-        assert_eq!(RotationPeriod::from_ms(0).unwrap().next(Timestamp::from_unix_ms(5)), None);
+        assert_eq!(RotationPeriod::from_ms(0).unwrap().end(Timestamp::from_unix_ms(5)), None);
         for good in [HOUR_MS, HOUR_MS + 1, RotationPeriod::MAX_MS] {
-            let next = RotationPeriod::from_ms(good).unwrap().next(Timestamp::from_unix_ms(0));
+            let next = RotationPeriod::from_ms(good).unwrap().end(Timestamp::from_unix_ms(0));
             assert_eq!(next, Some(Timestamp::from_unix_ms(0).plus_ms(good)));
         }
         for bad in [1, HOUR_MS - 1, RotationPeriod::MAX_MS + 1, u64::MAX] {
             assert!(RotationPeriod::from_ms(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_rotates_before_the_end_of_its_period_by_a_tenth_or_a_day_at_most() {
+        let start = Timestamp::from_unix_ms(0);
+        for (period_ms, most_ms) in [(HOUR_MS, HOUR_MS / 10), (90 * DAY_MS, DAY_MS)] {
+            let period = RotationPeriod::from_ms(period_ms).unwrap();
+            let early = |id: [u8; 16]| {
+                let due = period.due(start, KeyId::from_bytes(id)).unwrap();
+                due.until_ms(period.end(start).unwrap())
+            };
+            assert_eq!(early([0; 16]), 0);
+            assert_eq!(early([255; 16]), most_ms - 1);
+            let mut half = [0; 16];
+            half[0] = 0x80;
+            assert_eq!(early(half), most_ms / 2);
+        }
+        assert_eq!(RotationPeriod::NEVER.due(start, KeyId::from_bytes([9; 16])), None);
+    }
+
+    #[test]
+    fn a_limit_is_reached_at_its_number_and_never_without_one() {
+        let limit = RotationLimit::wraps(100).unwrap();
+        assert!(!limit.is_reached(99) && limit.is_reached(100));
+        assert!(!RotationLimit::wraps(0).unwrap().is_reached(u64::MAX));
+        assert!(RotationLimit::bytes(4_096).is_ok() && RotationLimit::bytes(1 << 53).is_ok());
+        for bad in [1, 99, (1 << 53) + 1, u64::MAX] {
+            assert!(RotationLimit::wraps(bad).is_err() && RotationLimit::bytes(bad).is_err());
         }
     }
 

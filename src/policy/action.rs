@@ -62,6 +62,8 @@ actions! {
     EnableKey = "keys.enable_key";
     /// Make a new Active version.
     RotateKey = "keys.rotate_key";
+    /// Make the version that the next rotation makes Active.
+    PrepareVersion = "keys.prepare_version";
     /// See a key's versions.
     ListVersions = "keys.list_versions";
     /// See one version.

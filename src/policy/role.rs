@@ -88,6 +88,7 @@ impl Role {
                 Action::UpdateKey,
                 Action::DisableKey,
                 Action::EnableKey,
+                Action::PrepareVersion,
                 Action::RotateKey,
                 Action::ListVersions,
                 Action::GetVersion,
@@ -139,7 +140,12 @@ impl Role {
                 Action::GetLadder,
                 Action::GetExposure,
             ],
-            Self::Scheduler => &[Action::RotateKey, Action::DestroyVersion, Action::StepLadder],
+            Self::Scheduler => &[
+                Action::PrepareVersion,
+                Action::RotateKey,
+                Action::DestroyVersion,
+                Action::StepLadder,
+            ],
             Self::Installer => &[Action::BindRole, Action::UnbindRole],
             Self::Operator => &[
                 Action::Status,

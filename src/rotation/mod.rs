@@ -1,22 +1,30 @@
 //! What happens by itself: keys rotate when they are due, versions are destroyed when they are due.
 //!
-//! Everything goes through the desk like any caller's request, and is recorded like one. What fails is
-//! tried again later and keeps nothing else waiting. One server at a time runs this; a store of several
-//! servers needs a lease first.
+//! Everything goes through the desk like any caller's request, and is recorded like one. Of several
+//! servers on one store one at a time does it, the one that holds the lease; everything is committed
+//! together with a check that it still does, and within an hour's budget. What fails, and what the
+//! budget has no room for, is tried again later and keeps nothing else waiting.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::custody::Due;
-use crate::keys::{KeyRef, Reason, Timestamp};
+use crate::custody::{DuePlace, Lease, Mandate, REPORT_MS, Spend, Witness};
+use crate::keys::{HolderId, KeyId, Present, TenantId};
 use crate::policy::Action;
-use crate::service::{Caller, Desk, DestroyVersion, Refusal, RotateKey};
+use crate::service::{Caller, Desk, DestroyVersion, Due, Refusal};
 
 /// Looks for what is due.
 pub struct Scheduler {
     desk: Desk,
-    /// What failed, and when to try it again.
-    put_off: HashMap<Due, Timestamp>,
+    witness: Witness,
+    /// Where the next look goes on among what is due.
+    place: Option<DuePlace>,
+    /// What failed, and when to try it again, in milliseconds of this program's run.
+    put_off: HashMap<Due, u64>,
+    /// When this program last said how far it has followed, likewise.
+    reported_ms: Option<u64>,
+    /// Whether the operator was told that the clocks are apart.
+    clock_told: bool,
 }
 
 /// What one look led to.
@@ -28,14 +36,23 @@ pub struct Done {
     pub destroyed: u32,
     /// What was due and failed.
     pub failed: u32,
+    /// What was due and is left for later: the budget is used up, or a server has yet to follow.
+    pub deferred: u32,
 }
 
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// A scheduler at this desk.
-    pub fn new(desk: Desk) -> Self {
-        Self { desk, put_off: HashMap::new() }
+    /// A scheduler at this desk; `holder` is the program's own id, drawn when it started.
+    pub fn new(desk: Desk, holder: HolderId) -> Self {
+        Self {
+            desk,
+            witness: Witness::new(holder),
+            place: None,
+            put_off: HashMap::new(),
+            reported_ms: None,
+            clock_told: false,
+        }
     }
 
     /// Looks again and again, for as long as the future is polled.
@@ -44,58 +61,118 @@ impl Scheduler {
         loop {
             ticks.tick().await;
             match self.look().await {
-                Ok(done) if done == Done::default() => {}
+                Ok(Done { rotated: 0, destroyed: 0, failed: 0, .. }) => {}
                 Ok(done) => tracing::info!(?done, "did what was due"),
                 Err(error) => tracing::warn!(%error, "cannot look for what is due"),
             }
         }
     }
 
-    /// Does what is due now, a bounded number of things.
+    /// Does what is due now, a bounded number of things, if this program holds the lease.
     ///
     /// # Errors
-    /// What is due cannot be read. One thing's failure is counted and is no error.
+    /// The lease or what is due cannot be read. One thing's failure is counted and is no error.
     pub async fn look(&mut self) -> Result<Done, Refusal> {
-        let now = self.desk.office().custody.now();
-        self.put_off.retain(|_, until| *until > now);
+        let running_ms = self.desk.office().clock.running_ms();
+        let custody = &self.desk.office().custody;
+        let Some(lease) = custody.hold(&mut self.witness).await? else {
+            self.report(running_ms).await?;
+            return Ok(Done::default());
+        };
+        let present = custody.turn(Mandate::Lease(lease)).await?.present();
+        let page = custody.due(present.reached(), self.place.as_ref(), DUE_MAX).await?;
+        self.tell_clock(present);
+        self.put_off.retain(|_, until_ms| *until_ms > running_ms);
+        self.place = page.next;
         let mut done = Done::default();
-        for due in self.desk.office().custody.due(DUE_MAX).await? {
-            if self.put_off.contains_key(&due) {
-                continue;
-            }
-            let (result, count) = match due {
-                Due::Rotate(tenant, key) => {
-                    let rotate = RotateKey {
-                        key: KeyRef::Id(key),
-                        reason: Reason::parse("due").unwrap_or_default(),
-                        only_if_due: true,
-                        request: None,
-                    };
-                    let caller = Caller::scheduler(tenant);
-                    let asked = self.desk.perform_change(&caller, Action::RotateKey, Ok(rotate));
-                    (asked.await.map(|_| ()), &mut done.rotated)
-                }
-                Due::Destroy(tenant, key, version) => {
-                    let destroy = DestroyVersion { key, version };
-                    let caller = Caller::scheduler(tenant);
-                    let action = Action::DestroyVersion;
-                    let asked = self.desk.perform_change(&caller, action, Ok(destroy));
-                    (asked.await, &mut done.destroyed)
-                }
-            };
-            match result {
-                Ok(()) => *count = count.saturating_add(1),
-                Err(error) => {
-                    tracing::warn!(?due, %error, "what was due could not be done");
-                    self.put_off.insert(due, now.plus_ms(PUT_OFF_MS));
-                    done.failed = done.failed.saturating_add(1);
-                }
+        for due in page.due {
+            if !self.put_off.contains_key(&due) {
+                self.act(due, lease, &mut done).await?;
             }
         }
         Ok(done)
     }
+
+    async fn act(&mut self, due: Due, lease: Lease, done: &mut Done) -> Result<(), Refusal> {
+        let spend = match due {
+            Due::Rotate(..) => Spend::Rotation,
+            Due::Destroy(..) => Spend::Destruction,
+        };
+        let office = self.desk.office();
+        let turn = match office.custody.turn(Mandate::Lease(lease)).await {
+            Ok(turn) => turn,
+            Err(error) => return Err(error.into()),
+        };
+        if !turn.affords(spend, &office.budget) {
+            done.deferred = done.deferred.saturating_add(1);
+            return Ok(());
+        }
+        let (result, count) = match due {
+            Due::Rotate(tenant, key) => (self.rotate(tenant, key, lease).await, &mut done.rotated),
+            Due::Destroy(tenant, key, version) => {
+                (self.destroy(tenant, key, version, lease).await, &mut done.destroyed)
+            }
+        };
+        match result {
+            Ok(true) => *count = count.saturating_add(1),
+            Ok(false) => done.deferred = done.deferred.saturating_add(1),
+            Err(error) => {
+                tracing::warn!(?due, %error, "what was due could not be done");
+                let running_ms = self.desk.office().clock.running_ms();
+                self.put_off.insert(due, running_ms.saturating_add(PUT_OFF_MS));
+                done.failed = done.failed.saturating_add(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the key is rotated; not yet if a server has yet to follow.
+    async fn rotate(&self, tenant: TenantId, key: KeyId, lease: Lease) -> Result<bool, Refusal> {
+        let caller = Caller::scheduler(tenant);
+        let rotated = self.desk.rotate_due_key(&caller, key, Mandate::Lease(lease)).await?;
+        Ok(rotated.is_some())
+    }
+
+    async fn destroy(
+        &self,
+        tenant: TenantId,
+        key: KeyId,
+        version: u32,
+        lease: Lease,
+    ) -> Result<bool, Refusal> {
+        let destroy = DestroyVersion { key, version, mandate: Mandate::Lease(lease) };
+        let caller = Caller::scheduler(tenant);
+        self.desk.perform_change(&caller, Action::DestroyVersion, Ok(destroy)).await?;
+        Ok(true)
+    }
+
+    /// Says how far this program has followed, so that the one with the lease can wait for it.
+    async fn report(&mut self, running_ms: u64) -> Result<(), Refusal> {
+        let is_recent = |at: u64| running_ms.saturating_sub(at) < REPORT_MS;
+        if !self.reported_ms.is_some_and(is_recent) {
+            self.desk.office().custody.report_replica(self.witness.holder()).await?;
+            self.reported_ms = Some(running_ms);
+        }
+        Ok(())
+    }
+
+    fn tell_clock(&mut self, present: Present) {
+        let ahead_ms = present.unwitnessed_ms();
+        let is_far = ahead_ms > CLOCK_AHEAD_MS;
+        if is_far && !self.clock_told {
+            tracing::warn!(
+                ahead_seconds = ahead_ms.div_euclid(1_000),
+                "the clock is ahead of the time that this installation has seen pass; until that \
+                 catches up, nothing rotates or is destroyed by itself that is due in between; \
+                 check the clock, and rotate what cannot wait with: bulla key rotate"
+            );
+        }
+        self.clock_told = is_far;
+    }
 }
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const DUE_MAX: usize = 100;
+/// How many rows one look goes through.
+const DUE_MAX: usize = 200;
 const PUT_OFF_MS: u64 = 60_000;
+const CLOCK_AHEAD_MS: u64 = 10 * 60 * 1_000;

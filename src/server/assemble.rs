@@ -11,7 +11,7 @@ use crate::clock::{AheadClock, Clock, SystemClock};
 use crate::config::{Config, MemoryLock, StoreKind};
 use crate::crypto::memory::{self, Locked};
 use crate::crypto::{OsRandom, self_test};
-use crate::custody::{self, Custody, Installed, KeyFile};
+use crate::custody::{self, Budget, Custody, Installed, KeyFile};
 use crate::service::Office;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{MemoryStore, Options, Store, StoreError};
@@ -118,7 +118,11 @@ pub(super) fn open_trail(
 pub(super) fn office(config: &Config, custody: Arc<Custody>, trail: Trail) -> Arc<Office> {
     let clock = clock(config);
     let environment = config.environment.name();
-    Arc::new(Office { custody, trail, clock, started: Instant::now(), environment })
+    let budget = Budget {
+        rotations_per_hour_max: config.rotation.rotations_per_hour_max,
+        destructions_per_hour_max: config.rotation.destructions_per_hour_max,
+    };
+    Arc::new(Office { custody, trail, clock, started: Instant::now(), environment, budget })
 }
 
 /// Refuses a file of secrets that others can read.

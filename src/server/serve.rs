@@ -18,7 +18,7 @@ use crate::audit::{Outcome, Record};
 use crate::auth::{self, Authenticator};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, StoreKind};
-use crate::custody::{self, Custody, KeyFile};
+use crate::custody::{self, Custody, KeyFile, StartError};
 use crate::rotation::Scheduler;
 use crate::service::{Desk, Office};
 use crate::trail::{Lane, Trail};
@@ -53,6 +53,7 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     let (switch, drain) = drain();
     let (serving, is_serving) = watch::channel(true);
     let office = assemble::office(config, Arc::new(custody), trail.clone());
+    let holder = office.custody.new_holder_id().map_err(StartError::from)?;
     let (refusals, refused) = mpsc::channel(REFUSALS_MAX);
     let plane = DataPlane::new(config, &office, drain, refusals, is_serving)?;
     let mut runtimes = plane.start(config)?;
@@ -63,7 +64,8 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
         let custody = Arc::clone(&office.custody);
         async move { custody.follow().await }
     });
-    let scheduling = tokio::spawn(Scheduler::new(Desk::new(office, lane.clone())).run());
+    let scheduler = Scheduler::new(Desk::new(office, lane.clone()), holder);
+    let scheduling = tokio::spawn(scheduler.run());
     let recording = tokio::spawn(record_refusals(refused, lane));
 
     let stopped = tokio::select! {

@@ -55,9 +55,9 @@ impl Change for CompromiseVersion {
         let key = act.custody.key(act.permit, &self.key).await?;
         act.record.key = Some(key.id());
         let was = act.custody.version(act.permit, key.id(), self.version).await?;
-        let now = act.custody.now();
+        let present = act.custody.present().await?;
         let (version, succession) =
-            key.key().compromise(was.version(), self.reason.clone(), now)?;
+            key.key().compromise(was.version(), self.reason.clone(), present)?;
         let mut changes = act.custody.change(act.permit)?;
         changes.put_version(version, &was);
         let mut replacement_version = 0;

@@ -2,7 +2,9 @@
 
 use crate::audit::Record;
 use crate::custody::{Custody, Past, RequestKey};
-use crate::keys::{Alias, Description, Key, KeyRing, RotationPeriod, Tags};
+use crate::keys::{
+    Alias, Description, Key, KeyRing, RotationLimit, RotationPeriod, Tags, Timestamp,
+};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
@@ -22,6 +24,12 @@ pub struct CreateKey {
     pub tags: Tags,
     /// How often it rotates by itself.
     pub rotation_period: RotationPeriod,
+    /// After how many wraps it rotates by itself.
+    pub rotation_wraps: RotationLimit,
+    /// After how many bytes that were wrapped.
+    pub rotation_bytes: RotationLimit,
+    /// A time at which it rotates by itself, once.
+    pub rotation_time: Option<Timestamp>,
     /// The caller's id for this request.
     pub request: Option<RequestKey>,
 }
@@ -47,7 +55,11 @@ impl Change for CreateKey {
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
         let id = act.custody.new_key_id()?;
-        let (mut key, version) = Key::create(id, self.rotation_period, act.custody.now())?;
+        let present = act.custody.present().await?;
+        let (mut key, version) = Key::create(id, self.rotation_period, present)?;
+        key.rotation_wraps = self.rotation_wraps;
+        key.rotation_bytes = self.rotation_bytes;
+        key.rotation_time = self.rotation_time;
         key.key_ring.clone_from(&self.key_ring);
         key.description.clone_from(&self.description);
         key.tags.clone_from(&self.tags);

@@ -1,7 +1,7 @@
 //! Destroys the material of a version whose time has come. The scheduler's alone; the record stays.
 
 use crate::audit::Record;
-use crate::custody::{Custody, Past, RequestKey};
+use crate::custody::{Custody, Mandate, Past, RequestKey, Spend};
 use crate::keys::{KeyId, Step};
 use crate::policy::{Action, Permit};
 
@@ -15,6 +15,8 @@ pub struct DestroyVersion {
     pub key: KeyId,
     /// Which version.
     pub version: u32,
+    /// In whose name.
+    pub mandate: Mandate,
 }
 
 // === impl DestroyVersion ===
@@ -38,15 +40,16 @@ impl Change for DestroyVersion {
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
         let key = act.custody.key_by_id(act.permit, self.key).await?;
         let was = act.custody.version(act.permit, self.key, self.version).await?;
-        let now = act.custody.now();
-        if !was.version().destroy_is_due(now) {
+        let turn = act.custody.turn(self.mandate).await?;
+        if !was.version().destroy_is_due(turn.present().reached()) {
             return Err(Refusal::Conflict);
         }
         let reason = was.version().parts().reason.clone();
-        let after = was.version().step(Step::Destroy, reason, now)?;
+        let after = was.version().step(Step::Destroy, reason, turn.present().wait_start())?;
         let mut changes = act.custody.change(act.permit)?;
         changes.expect_key(&key);
         changes.put_version(after, &was);
+        changes.under(&turn, Spend::Destruction, &act.office.budget)?;
         Ok(Changed::of_version(changes, self.key, self.version))
     }
 

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 
 use crate::audit::{Outcome, Record};
 use crate::clock::Clock;
-use crate::custody::Custody;
+use crate::custody::{Budget, Custody};
 use crate::keys::TenantId;
 use crate::policy::{Action, Permit, Principal, PrincipalId, Role, decide};
 use crate::trail::{Lane, Trail};
@@ -28,6 +28,8 @@ pub struct Office {
     pub started: Instant,
     /// `production`, `staging` or `development`.
     pub environment: &'static str,
+    /// How much may happen by itself in an hour.
+    pub budget: Budget,
 }
 
 /// An office and the lane on which one runtime's records go out. Cheap to clone.

@@ -177,6 +177,9 @@ impl From<CustodyError> for Refusal {
             CustodyError::StoreDefect(error) => internal("store", &error),
             CustodyError::Store(error) => Self::StoreUnavailable { problem: error.to_string() },
             error @ CustodyError::Tampered { .. } => internal("row_tampered", &error),
+            error @ CustodyError::VersionDoesNotOpen { .. } => {
+                internal("version_does_not_open", &error)
+            }
             error @ CustodyError::NewerFormat { .. } => internal("newer_format", &error),
             error @ CustodyError::NotCovered => internal("not_covered", &error),
             error @ CustodyError::Random(_) => internal("random", &error),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::audit::Record;
-use crate::custody::{Custody, Past, RequestKey, TrustedVersion};
+use crate::custody::{Custody, Mandate, Past, RequestKey, Spend, TrustedKey, TrustedVersion, Turn};
 use crate::keys::{KeyRef, Reason};
 use crate::policy::{Action, Permit};
 
@@ -18,8 +18,8 @@ pub struct RotateKey {
     pub key: KeyRef,
     /// Why, for the record.
     pub reason: Reason,
-    /// Only if its time has come: the scheduler's way of asking.
-    pub only_if_due: bool,
+    /// In whose name it is rotated because it is due, and only if it is. `None`: a caller asks.
+    pub mandate: Option<Mandate>,
     /// The caller's id for this request.
     pub request: Option<RequestKey>,
 }
@@ -52,17 +52,30 @@ impl Change for RotateKey {
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
         let was = act.custody.key(act.permit, &self.key).await?;
         act.record.key = Some(was.id());
-        let now = act.custody.now();
-        if self.only_if_due && was.key().next_rotation_time().is_none_or(|due| due > now) {
-            return Err(Refusal::Conflict);
-        }
+        let turn = match self.mandate {
+            Some(mandate) => Some(due_turn(act, &was, mandate).await?),
+            None => None,
+        };
+        let present = match &turn {
+            Some(turn) => turn.present(),
+            None => act.custody.present().await?,
+        };
+        act.custody.prove_versions(act.permit, &was).await?;
         let primary = act.custody.primary_version(act.permit, &was).await?;
-        let after = was.key().rotate(primary.version(), self.reason.clone(), now)?;
+        let prepared = act.custody.prepared_version(act.permit, &was).await?;
+        let ready = prepared.as_deref().map(|prepared| prepared.version());
+        let after = was.key().rotate(primary.version(), ready, self.reason.clone(), present)?;
         let number = after.active.number();
         let mut changes = act.custody.change(act.permit)?;
         changes.put_key(&after.key, &was);
         changes.put_version(after.former, &primary);
-        changes.put_new_version(was.id(), after.active)?;
+        match prepared.filter(|_| after.was_prepared) {
+            Some(prepared) => changes.put_version(after.active, &prepared),
+            None => changes.put_new_version(was.id(), after.active)?,
+        }
+        if let Some(turn) = &turn {
+            changes.under(turn, Spend::Rotation, &act.office.budget)?;
+        }
         Ok(Changed::of_version(changes, was.id(), number))
     }
 
@@ -78,4 +91,13 @@ impl Change for RotateKey {
             version: custody.version(permit, id, past.version).await?,
         })
     }
+}
+
+/// The turn to rotate `key` because it is due; a conflict if it is not, or not any more.
+async fn due_turn(act: &Act<'_>, key: &TrustedKey, mandate: Mandate) -> Result<Turn, Refusal> {
+    let turn = act.custody.turn(mandate).await?;
+    let present = turn.present();
+    let is_due = key.key().due_time().is_some_and(|due| present.has_reached(due))
+        || act.custody.is_spent(act.permit, key, present).await?;
+    if is_due { Ok(turn) } else { Err(Refusal::Conflict) }
 }

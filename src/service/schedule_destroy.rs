@@ -48,7 +48,8 @@ impl Change for ScheduleDestroy {
         let key = act.custody.key(act.permit, &self.key).await?;
         act.record.key = Some(key.id());
         let was = act.custody.version(act.permit, key.id(), self.version).await?;
-        let now = act.custody.now();
+        // A clock that is behind must not cut the wait short (attack G09).
+        let now = act.custody.present().await?.wait_start();
         let after = was.version().schedule_destroy(self.wait, self.reason.clone(), now)?;
         let mut changes = act.custody.change(act.permit)?;
         changes.expect_key(&key);

@@ -2,7 +2,9 @@
 
 use crate::audit::Record;
 use crate::custody::{Custody, Past, RequestKey};
-use crate::keys::{Description, KeyRef, KeyRing, Reason, RotationPeriod, Tags};
+use crate::keys::{
+    Description, Key, KeyRef, KeyRing, Reason, RotationLimit, RotationPeriod, Tags, Timestamp,
+};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
@@ -22,6 +24,12 @@ pub struct UpdateKey {
     pub tags: Option<Tags>,
     /// How often it rotates by itself.
     pub rotation_period: Option<RotationPeriod>,
+    /// After how many wraps it rotates by itself.
+    pub rotation_wraps: Option<RotationLimit>,
+    /// After how many bytes that were wrapped.
+    pub rotation_bytes: Option<RotationLimit>,
+    /// When it rotates by itself, once; `Some(None)` for never.
+    pub rotation_time: Option<Option<Timestamp>>,
     /// The caller's id for this request.
     pub request: Option<RequestKey>,
 }
@@ -59,18 +67,7 @@ impl Change for UpdateKey {
         let was = act.custody.key(act.permit, &self.key).await?;
         act.record.key = Some(was.id());
         let mut key = was.key().clone();
-        if let Some(ring) = &self.key_ring {
-            key.key_ring.clone_from(ring);
-        }
-        if let Some(description) = &self.description {
-            key.description.clone_from(description);
-        }
-        if let Some(tags) = &self.tags {
-            key.tags.clone_from(tags);
-        }
-        if let Some(period) = self.rotation_period {
-            key.rotation_period = period;
-        }
+        self.apply(&mut key);
         let mut changes = act.custody.change(act.permit)?;
         changes.put_key(&key, &was);
         Ok(Changed::of_key(changes, key.id))
@@ -83,6 +80,32 @@ impl Change for UpdateKey {
         past: Past,
     ) -> Result<KeyView, Refusal> {
         KeyView::of_id(custody, permit, past.key).await
+    }
+}
+
+impl UpdateKey {
+    fn apply(&self, key: &mut Key) {
+        if let Some(ring) = &self.key_ring {
+            key.key_ring.clone_from(ring);
+        }
+        if let Some(description) = &self.description {
+            key.description.clone_from(description);
+        }
+        if let Some(tags) = &self.tags {
+            key.tags.clone_from(tags);
+        }
+        if let Some(period) = self.rotation_period {
+            key.rotation_period = period;
+        }
+        if let Some(wraps) = self.rotation_wraps {
+            key.rotation_wraps = wraps;
+        }
+        if let Some(bytes) = self.rotation_bytes {
+            key.rotation_bytes = bytes;
+        }
+        if let Some(time) = self.rotation_time {
+            key.rotation_time = time;
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! It keeps the contract exactly, but nothing outlives the value, and it never writes a file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,8 +13,8 @@ use super::error::StoreError;
 use super::head::Head;
 use super::options::Options;
 use super::rows::{
-    Change, Changes, Commit, Row, RowKey, Scan, StoreStatus, WholeRevisions, check_cursor,
-    check_keys, check_limit,
+    Change, Changes, Commit, DueAfter, Row, RowKey, Scan, StoreStatus, WholeRevisions,
+    check_cursor, check_due, check_keys, check_limit,
 };
 use super::{PRUNED_REVISIONS_PER_COMMIT, Store};
 
@@ -93,10 +94,20 @@ impl Store for MemoryStore {
         Ok(rows.take(scan.limit).cloned().collect())
     }
 
-    async fn due(&self, now: i64, limit: usize) -> Result<Vec<Row>, StoreError> {
-        check_limit(limit)?;
+    async fn due(
+        &self,
+        now: i64,
+        after: Option<&DueAfter>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        check_due(after, limit)?;
         let state = self.shared.state.lock();
-        let keys = state.by_due.iter().take_while(|(due_at, _)| *due_at <= now);
+        let first = match after {
+            Some(after) => Bound::Excluded((after.due_at, after.key.clone())),
+            None => Bound::Unbounded,
+        };
+        let keys = state.by_due.range((first, Bound::Unbounded));
+        let keys = keys.take_while(|(due_at, _)| *due_at <= now);
         Ok(keys.filter_map(|(_, key)| state.row(key)).take(limit).cloned().collect())
     }
 

@@ -23,8 +23,8 @@ pub use memory::MemoryStore;
 pub use options::{Options, StoreClock};
 pub use rows::{
     BODY_BYTES_MAX, COMMIT_BYTES_MAX, COMMIT_EXPECTS_MAX, COMMIT_WRITES_MAX, Change, Changes,
-    Commit, Expect, FORMAT, ID_BYTES_MAX, LOAD_KEYS_MAX, PAGE_ROWS_MAX, Put, Row, RowKey, Scan,
-    StoreStatus, TOMBSTONES_KEPT_REVISIONS, WAIT_HINT_MS_MAX,
+    Commit, DueAfter, Expect, FORMAT, ID_BYTES_MAX, LOAD_KEYS_MAX, PAGE_ROWS_MAX, Put, Row, RowKey,
+    Scan, StoreStatus, TOMBSTONES_KEPT_REVISIONS, WAIT_HINT_MS_MAX,
 };
 
 /// A place that keeps rows. Each method's comment is its contract, and every store keeps it.
@@ -57,11 +57,18 @@ pub trait Store: Send + Sync + 'static {
     async fn scan(&self, scan: &Scan) -> Result<Vec<Row>, StoreError>;
 
     /// The rows of every tenant whose `due_at` is set and not later than `now` (Unix
-    /// milliseconds), the longest overdue first, then by key, at most `limit`.
+    /// milliseconds), the longest overdue first, then by key, at most `limit`, from the first or,
+    /// with `after`, from the one that comes after it. Fewer than `limit` means that these were the
+    /// last.
     ///
     /// # Errors
-    /// As [`scan`](Store::scan) for the limit.
-    async fn due(&self, now: i64, limit: usize) -> Result<Vec<Row>, StoreError>;
+    /// As [`scan`](Store::scan) for the limit and for the id of `after`.
+    async fn due(
+        &self,
+        now: i64,
+        after: Option<&DueAfter>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError>;
 
     /// What was changed after the revision `after`, in the order of revisions, then of keys. Each
     /// row is told once, at its *latest* change; a row changed again meanwhile is told there only.
@@ -126,8 +133,13 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).scan(scan).await
     }
 
-    async fn due(&self, now: i64, limit: usize) -> Result<Vec<Row>, StoreError> {
-        (**self).due(now, limit).await
+    async fn due(
+        &self,
+        now: i64,
+        after: Option<&DueAfter>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        (**self).due(now, after, limit).await
     }
 
     async fn changes(&self, after: u64, limit: usize) -> Result<Changes, StoreError> {

@@ -110,6 +110,15 @@ pub struct Scan {
     pub limit: usize,
 }
 
+/// A place among the rows that are due: after this row, wherever that now stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DueAfter {
+    /// When the row was due, in Unix milliseconds.
+    pub due_at: i64,
+    /// The row.
+    pub key: RowKey,
+}
+
 /// The latest change of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -173,6 +182,14 @@ impl RowKey {
 }
 
 // === impl Row ===
+
+impl Row {
+    /// Where to go on after this row among those that are due.
+    #[must_use]
+    pub fn due_after(&self) -> Option<DueAfter> {
+        self.due_at.map(|due_at| DueAfter { due_at, key: self.key.clone() })
+    }
+}
 
 impl fmt::Debug for Row {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -328,6 +345,12 @@ pub(super) fn check_limit(limit: usize) -> Result<(), StoreError> {
         return Err(StoreError::Invalid("a limit must be at least 1"));
     }
     at_most("a limit in rows", limit, PAGE_ROWS_MAX)
+}
+
+/// Refuses a limit that [`check_limit`] refuses, and a row that cannot be there.
+pub(super) fn check_due(after: Option<&DueAfter>, limit: usize) -> Result<(), StoreError> {
+    check_limit(limit)?;
+    after.map_or(Ok(()), |after| after.key.check())
 }
 
 /// Refuses too many keys and keys that are too long.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use bulla::store::{Changes, Commit, Row, RowKey, Scan, Store, StoreError, StoreStatus};
+use bulla::store::{Changes, Commit, DueAfter, Row, RowKey, Scan, Store, StoreError, StoreStatus};
 
 /// How a commit fails.
 #[derive(Clone, Debug)]
@@ -78,9 +78,14 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.scan(scan).await
     }
 
-    async fn due(&self, now: i64, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn due(
+        &self,
+        now: i64,
+        after: Option<&DueAfter>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         self.read_fault()?;
-        self.inner.due(now, limit).await
+        self.inner.due(now, after, limit).await
     }
 
     async fn changes(&self, after: u64, limit: usize) -> Result<Changes, StoreError> {

@@ -36,7 +36,7 @@ async fn rows_of_format_1_are_what_they_were() {
     assert_eq!(loaded, rows);
     let mut due: Vec<_> = rows.into_iter().filter(|row| row.due_at.is_some()).collect();
     due.sort_by_key(|row| row.due_at);
-    assert_eq!(store.due(i64::MAX, 1000).await.unwrap(), due);
+    assert_eq!(store.due(i64::MAX, None, 1000).await.unwrap(), due);
 
     // And it can be written on.
     let gone = Commit { tombstones: keys, ..Commit::default() };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bulla::store::{
-    Change, Changes, Commit, Expect, FORMAT, Options, Put, Row, RowKey, Scan, StoreError,
+    Change, Changes, Commit, DueAfter, Expect, FORMAT, Options, Put, Row, RowKey, Scan, StoreError,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ enum Operation {
     Commit { expect: Vec<(RowKey, Guess)>, puts: Vec<Put>, tombstones: Vec<RowKey> },
     Load(Vec<RowKey>),
     Scan(Scan),
-    Due { now: i64, limit: usize },
+    Due { now: i64, after: Option<DueAfter>, limit: usize },
     Changes { behind: u64, limit: usize },
     Reopen,
 }
@@ -69,8 +69,9 @@ async fn agree<S: Subject>(operations: Vec<Operation>) -> Result<(), TestCaseErr
             Operation::Scan(scan) => {
                 prop_assert_eq!(store.scan(&scan).await, Ok(model.scan(&scan)));
             }
-            Operation::Due { now, limit } => {
-                prop_assert_eq!(store.due(now, limit).await, Ok(model.due(now, limit)));
+            Operation::Due { now, after, limit } => {
+                let expected = Ok(model.due(now, after.as_ref(), limit));
+                prop_assert_eq!(store.due(now, after.as_ref(), limit).await, expected);
             }
             Operation::Changes { behind, limit } => {
                 let after = (model.head + 1).saturating_sub(behind);
@@ -159,9 +160,10 @@ impl Model {
         self.rows().filter(inside).take(scan.limit).cloned().collect()
     }
 
-    fn due(&self, now: i64, limit: usize) -> Vec<Row> {
-        let mut rows: Vec<_> =
-            self.rows().filter(|row| row.due_at.is_some_and(|due| due <= now)).cloned().collect();
+    fn due(&self, now: i64, after: Option<&DueAfter>, limit: usize) -> Vec<Row> {
+        let is_due = |row: &&Row| row.due_at.is_some_and(|due| due <= now);
+        let comes_after = |row: &&Row| after.is_none_or(|after| row.due_after().unwrap() > *after);
+        let mut rows: Vec<_> = self.rows().filter(is_due).filter(comes_after).cloned().collect();
         rows.sort_by_key(|row| (row.due_at, row.key.clone()));
         rows.truncate(limit);
         rows
@@ -207,7 +209,9 @@ fn operation() -> impl Strategy<Value = Operation> {
     let scan = scan.prop_map(|(tenant, kind, prefix, after, limit)| {
         Operation::Scan(Scan { tenant, kind, prefix, after, limit })
     });
-    let due = (some_time(), 1..5_usize).prop_map(|(now, limit)| Operation::Due { now, limit });
+    let after = (some_time(), some_key()).prop_map(|(due_at, key)| DueAfter { due_at, key });
+    let due = (some_time(), prop::option::of(after), 1..5_usize)
+        .prop_map(|(now, after, limit)| Operation::Due { now, after, limit });
     let changes =
         (0..12_u64, 1..8_usize).prop_map(|(behind, limit)| Operation::Changes { behind, limit });
     prop_oneof![

@@ -305,7 +305,7 @@ async fn use_everything(path: &Path) -> Result<(), StoreError> {
         store.changes(0, 1000).await?;
         let keys: Vec<_> = (0..200_u8).map(|id| key([id])).collect();
         store.load(&keys).await?;
-        store.due(i64::MAX, 1000).await?;
+        store.due(i64::MAX, None, 1000).await?;
         store.commit(puts([put(key("new"), vec![1; 10_000])])).await?;
         Ok(())
     };

@@ -4,17 +4,19 @@
 //! a good MAC can only be a defect of this program or of a newer one.
 
 mod installation;
+mod scheduler;
 
 use bulla_proto::stored;
 use prost::Message;
 
 use crate::keys::{
-    Alias, Description, Key, KeyId, KeyRing, Reason, RotationPeriod, State, Tags, Timestamp,
-    Version, VersionParts,
+    Alias, Description, Key, KeyId, KeyRing, Reason, RotationLimit, RotationPeriod, State, Tags,
+    Timestamp, Version, VersionParts,
 };
 use crate::policy::{PrincipalId, Role};
 
 pub(super) use installation::{INSTALLATION_ROW, Installation, RootSlot, TenantRecord};
+pub(super) use scheduler::{ReplicaRecord, SCHEDULER_ROW, SchedulerRecord};
 
 /// A kind of row that custody reads and writes.
 pub(super) trait Record: Sized {
@@ -87,7 +89,7 @@ impl Record for Key {
 
     fn due_at(&self) -> Option<Timestamp> {
         // A disabled key does not rotate, and must not stand in the way of those that do.
-        if self.disabled { None } else { self.next_rotation_time() }
+        if self.disabled { None } else { self.due_time() }
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -102,6 +104,10 @@ impl Record for Key {
             create_time_ms: self.create_time.unix_ms(),
             rotate_time_ms: self.rotate_time.unix_ms(),
             aliases: self.aliases.iter().map(ToString::to_string).collect(),
+            rotation_wraps: self.rotation_wraps.as_u64(),
+            rotation_bytes: self.rotation_bytes.as_u64(),
+            rotation_time_ms: self.rotation_time.map_or(0, Timestamp::unix_ms),
+            prepared_version: self.prepared_version.unwrap_or(0),
             ..Default::default()
         }
         .encode_to_vec()
@@ -113,7 +119,8 @@ impl Record for Key {
             "" => None,
             ring => Some(KeyRing::parse(ring)?),
         };
-        if body.primary_version == 0 || body.primary_version > body.latest_version {
+        let numbers = [body.primary_version, body.prepared_version];
+        if body.primary_version == 0 || numbers.iter().any(|number| *number > body.latest_version) {
             return Err(Malformed);
         }
         Ok(Self {
@@ -125,7 +132,11 @@ impl Record for Key {
             disabled: body.disabled,
             primary_version: body.primary_version,
             latest_version: body.latest_version,
+            prepared_version: (body.prepared_version != 0).then_some(body.prepared_version),
             rotation_period: RotationPeriod::from_ms(body.rotation_period_ms)?,
+            rotation_wraps: RotationLimit::wraps(body.rotation_wraps)?,
+            rotation_bytes: RotationLimit::bytes(body.rotation_bytes)?,
+            rotation_time: time(body.rotation_time_ms),
             create_time: Timestamp::from_unix_ms(body.create_time_ms),
             rotate_time: Timestamp::from_unix_ms(body.rotate_time_ms),
         })
@@ -140,6 +151,12 @@ impl VersionRecord {
         let mut id = key.as_bytes().to_vec();
         id.extend_from_slice(&number.to_be_bytes());
         id
+    }
+
+    /// The key and the number in such an id.
+    pub(super) fn parse_row_id(id: &[u8]) -> Result<(KeyId, u32), Malformed> {
+        let (key, number) = id.split_at_checked(16).ok_or(Malformed)?;
+        Ok((KeyId::from_slice(key)?, u32::from_be_bytes(array(number)?)))
     }
 }
 
@@ -177,14 +194,13 @@ impl Record for VersionRecord {
 
     fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
         let body = stored::VersionBody::decode(body)?;
-        let (key, number) = id.split_at_checked(16).ok_or(Malformed)?;
-        let time = |millis: i64| (millis != 0).then(|| Timestamp::from_unix_ms(millis));
+        let (key, number) = Self::parse_row_id(id)?;
         let former_state = match body.former_state {
             0 => None,
             number => Some(State::from_number(number).ok_or(Malformed)?),
         };
         let version = Version::from_parts(VersionParts {
-            number: u32::from_be_bytes(number.try_into().map_err(|_| Malformed)?),
+            number,
             state: State::from_number(body.state).ok_or(Malformed)?,
             former_state,
             create_time: Timestamp::from_unix_ms(body.create_time_ms),
@@ -195,7 +211,7 @@ impl Record for VersionRecord {
             reason: Reason::parse(&body.reason)?,
         })?;
         Ok(Self {
-            key: KeyId::from_slice(key)?,
+            key,
             version,
             wrapped_material: body.wrapped_material,
             tenant_key_generation: body.tenant_key_generation,
@@ -318,6 +334,11 @@ malformed_from!(
     crate::keys::Inconsistent
 );
 
+/// 0 stands for no time.
+fn time(millis: i64) -> Option<Timestamp> {
+    (millis != 0).then(|| Timestamp::from_unix_ms(millis))
+}
+
 fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Malformed> {
     bytes.try_into().map_err(|_| Malformed)
 }
@@ -326,7 +347,7 @@ fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Malformed> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::keys::{DestroyWait, Step, TenantId};
+    use crate::keys::{DestroyWait, Present, Step, TenantId};
 
     fn survives<R: Record + PartialEq + std::fmt::Debug>(record: &R) {
         let again = R::decode(&record.row_id(), &record.encode()).unwrap();
@@ -337,7 +358,8 @@ mod tests {
     fn every_record_survives_being_stored() {
         let now = Timestamp::from_unix_ms(1_790_000_000_000);
         let key_id = KeyId::from_bytes([3; 16]);
-        let (mut key, version) = Key::create(key_id, RotationPeriod::DEFAULT, now).unwrap();
+        let (mut key, version) =
+            Key::create(key_id, RotationPeriod::DEFAULT, Present::of(now)).unwrap();
         survives(&key);
         key.key_ring = Some(KeyRing::parse("payments/cards").unwrap());
         key.description = Description::parse("cards").unwrap();
@@ -345,6 +367,11 @@ mod tests {
         key.aliases = vec![Alias::parse("cards").unwrap(), Alias::parse("b").unwrap()];
         key.disabled = true;
         key.rotation_period = RotationPeriod::NEVER;
+        key.rotation_wraps = RotationLimit::wraps(100).unwrap();
+        key.rotation_bytes = RotationLimit::bytes(4_096).unwrap();
+        key.rotation_time = Some(now.plus_ms(7));
+        key.latest_version = 2;
+        key.prepared_version = Some(2);
         survives(&key);
 
         let record = |version: Version| VersionRecord {

@@ -12,14 +12,14 @@ use super::connect::{IsNew, connect, refuse_outdated};
 use super::failure::{Stop, from_engine, is_disk_failure};
 use super::file::OwnedFile;
 use super::statements::{
-    CHANGES, DUE, LOAD, NEWEST, PRUNE, Present, READ_FEED, SCAN, WRITE, WRITE_FEED, as_change,
-    as_limit, as_row, as_stored, present, read_u64,
+    CHANGES, DUE, DUE_AFTER, LOAD, NEWEST, PRUNE, Present, READ_FEED, SCAN, WRITE, WRITE_FEED,
+    as_change, as_limit, as_row, as_stored, present, read_u64,
 };
 use crate::store::PRUNED_REVISIONS_PER_COMMIT;
 use crate::store::error::StoreError;
 use crate::store::options::Options;
 use crate::store::rows::{
-    Changes, Commit, Row, RowKey, Scan, StoreStatus, WholeRevisions, check_cursor,
+    Changes, Commit, DueAfter, Row, RowKey, Scan, StoreStatus, WholeRevisions, check_cursor,
 };
 
 /// An open database.
@@ -145,10 +145,23 @@ impl Engine {
         })
     }
 
-    pub(super) fn due(&self, now: i64, limit: usize) -> Result<Vec<Row>, StoreError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached(DUE)?;
-            statement.query_map((now, as_limit(limit)), as_row)?.collect()
+    pub(super) fn due(
+        &self,
+        now: i64,
+        after: Option<&DueAfter>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let limit = as_limit(limit);
+        self.read(|connection| match after {
+            None => {
+                let mut statement = connection.prepare_cached(DUE)?;
+                statement.query_map((now, limit), as_row)?.collect()
+            }
+            Some(DueAfter { due_at, key: RowKey { tenant, kind, id } }) => {
+                let mut statement = connection.prepare_cached(DUE_AFTER)?;
+                let parameters = (now, limit, due_at, tenant, kind, id);
+                statement.query_map(parameters, as_row)?.collect()
+            }
         })
     }
 

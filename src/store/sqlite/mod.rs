@@ -27,7 +27,9 @@ use super::Store;
 use super::error::StoreError;
 use super::head::Head;
 use super::options::{Options, StoreClock};
-use super::rows::{Changes, Commit, Row, RowKey, Scan, StoreStatus, check_keys, check_limit};
+use super::rows::{
+    Changes, Commit, DueAfter, Row, RowKey, Scan, StoreStatus, check_due, check_keys, check_limit,
+};
 
 /// A store in one SQLite file. Share it behind an `Arc`.
 ///
@@ -173,9 +175,15 @@ impl Store for SqliteStore {
         self.read(move |engine| engine.scan(&scan)).await
     }
 
-    async fn due(&self, now: i64, limit: usize) -> Result<Vec<Row>, StoreError> {
-        check_limit(limit)?;
-        self.read(move |engine| engine.due(now, limit)).await
+    async fn due(
+        &self,
+        now: i64,
+        after: Option<&DueAfter>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        check_due(after, limit)?;
+        let after = after.cloned();
+        self.read(move |engine| engine.due(now, after.as_ref(), limit)).await
     }
 
     async fn changes(&self, after: u64, limit: usize) -> Result<Changes, StoreError> {

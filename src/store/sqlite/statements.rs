@@ -74,6 +74,10 @@ pub(super) const SCAN: &str = select_rows!(
 );
 pub(super) const DUE: &str =
     select_rows!("WHERE due_at <= ?1 ORDER BY due_at, tenant, kind, id LIMIT ?2");
+pub(super) const DUE_AFTER: &str = select_rows!(
+    "WHERE due_at <= ?1 AND (due_at, tenant, kind, id) > (?3, ?4, ?5, ?6) \
+     ORDER BY due_at, tenant, kind, id LIMIT ?2"
+);
 pub(super) const CHANGES: &str =
     select_rows!("WHERE revision > ?1 ORDER BY revision, tenant, kind, id");
 const PRESENT: &str = "SELECT revision, format FROM bulla_row \
@@ -107,6 +111,7 @@ mod tests {
             (PRESENT, "SEARCH bulla_row USING PRIMARY KEY (tenant=? AND kind=? AND id=?)"),
             (SCAN, "SEARCH bulla_row USING PRIMARY KEY (tenant=? AND kind=? AND id>? AND id<?)"),
             (DUE, "SEARCH bulla_row USING INDEX bulla_row_by_due (due_at<?)"),
+            (DUE_AFTER, "SEARCH bulla_row USING INDEX bulla_row_by_due (due_at>? AND due_at<?)"),
             (CHANGES, "SEARCH bulla_row USING INDEX bulla_row_by_revision (revision>?)"),
             (NEWEST, "SEARCH bulla_row USING COVERING INDEX bulla_row_by_revision"),
             (

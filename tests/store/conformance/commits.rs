@@ -204,5 +204,5 @@ pub async fn a_row_of_a_newer_format_is_told_but_never_changed<S: Subject>() {
 }
 
 async fn everything(store: &dyn Store) -> (Changes, Vec<Row>) {
-    (store.changes(0, 100).await.unwrap(), store.due(i64::MAX, 100).await.unwrap())
+    (store.changes(0, 100).await.unwrap(), store.due(i64::MAX, None, 100).await.unwrap())
 }

@@ -161,7 +161,7 @@ pub async fn limits_of_pages_are_from_one_to_a_thousand<S: Subject>() {
     }
     for limit in [1, PAGE_ROWS_MAX - 1, PAGE_ROWS_MAX] {
         assert_eq!(store.scan(&scan(b"", None, limit)).await.unwrap().len(), limit);
-        assert_eq!(store.due(i64::MAX, limit).await.unwrap().len(), limit);
+        assert_eq!(store.due(i64::MAX, None, limit).await.unwrap().len(), limit);
         assert!(!store.changes(0, limit).await.unwrap().changes.is_empty());
     }
     for (limit, is_expected) in [
@@ -169,7 +169,7 @@ pub async fn limits_of_pages_are_from_one_to_a_thousand<S: Subject>() {
         (PAGE_ROWS_MAX + 1, |error| matches!(error, StoreError::TooLarge { size: 1001, .. })),
     ] {
         assert!(is_expected(&store.scan(&scan(b"", None, limit)).await.unwrap_err()));
-        assert!(is_expected(&store.due(i64::MAX, limit).await.unwrap_err()));
+        assert!(is_expected(&store.due(i64::MAX, None, limit).await.unwrap_err()));
         assert!(is_expected(&store.changes(0, limit).await.unwrap_err()));
     }
 }
@@ -187,12 +187,19 @@ pub async fn rows_are_due_from_their_millisecond_on_the_longest_overdue_first<S:
         put(key("never"), ""),
     ];
     store.commit(puts(rows)).await.unwrap();
-    let due = async |now, limit| ids_of(store.due(now, limit).await.unwrap());
+    let due = async |now, limit| ids_of(store.due(now, None, limit).await.unwrap());
     assert_eq!(due(i64::MIN, 9).await, [b"early".to_vec()]);
     assert_eq!(due(99, 9).await, [b"early".to_vec()]);
     assert_eq!(due(100, 9).await, [&b"early"[..], b"z", b"a", b"b"]);
     assert_eq!(due(100, 3).await, [&b"early"[..], b"z", b"a"]);
     assert_eq!(due(i64::MAX, 9).await.len(), 6);
+    let mut walked = Vec::new();
+    let mut after = None;
+    while let Some(row) = store.due(101, after.as_ref(), 1).await.unwrap().pop() {
+        after = row.due_after();
+        walked.push(row.key.id);
+    }
+    assert_eq!(walked, [&b"early"[..], b"z", b"a", b"b", b"late"]);
 }
 
 pub async fn a_row_is_due_as_it_was_last_put<S: Subject>() {
@@ -207,8 +214,8 @@ pub async fn a_row_is_due_as_it_was_last_put<S: Subject>() {
     };
     store.commit(commit).await.unwrap();
     store.commit(puts([due(put(key("back"), ""), 5)])).await.unwrap();
-    assert_eq!(ids_of(store.due(19, 9).await.unwrap()), [b"back"]);
-    assert_eq!(ids_of(store.due(20, 9).await.unwrap()), [&b"back"[..], b"later"]);
+    assert_eq!(ids_of(store.due(19, None, 9).await.unwrap()), [b"back"]);
+    assert_eq!(ids_of(store.due(20, None, 9).await.unwrap()), [&b"back"[..], b"later"]);
 }
 
 pub async fn e01_tenants_and_kinds_never_see_each_others_rows<S: Subject>() {
@@ -282,7 +289,7 @@ pub async fn everything_is_there_after_closing_and_opening<S: Subject>() {
 async fn everything(store: &dyn Store) -> (Changes, Vec<Row>, Vec<Row>, StoreStatus) {
     (
         store.changes(0, 100).await.unwrap(),
-        store.due(i64::MAX, 100).await.unwrap(),
+        store.due(i64::MAX, None, 100).await.unwrap(),
         store.scan(&scan(b"", None, 100)).await.unwrap(),
         store.status().await.unwrap(),
     )
