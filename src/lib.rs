@@ -5,6 +5,7 @@
 pub mod api;
 pub mod audit;
 pub mod auth;
+pub mod campaign;
 pub mod census;
 pub mod cli;
 pub mod clock;

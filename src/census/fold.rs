@@ -338,11 +338,8 @@ mod tests {
 
     #[test]
     fn batches_and_single_uses_are_counted_alike() {
-        let many = Record {
-            items: 100,
-            wrapped_bytes: 3_200,
-            ..record(Action::GenerateDataKey, 1, 4)
-        };
+        let many =
+            Record { items: 100, wrapped_bytes: 3_200, ..record(Action::GenerateDataKey, 1, 4) };
         let encrypted = Record { wrapped_bytes: 9, ..record(Action::Encrypt, 1, 4) };
         let opened = record(Action::Decrypt, 1, 4);
         let batch = Record {

@@ -202,10 +202,9 @@ impl World {
     fn move_away(&mut self, store: u32, row: u64) {
         let blob = self.blobs[&store][&row].clone();
         let active = self.versions.values().find(|version| version.allows(Use::Wrap));
-        let (Some(to), true) = (
-            active.map(Version::number),
-            self.versions[&blob.version].allows(Use::ReEncryptFrom),
-        ) else {
+        let (Some(to), true) =
+            (active.map(Version::number), self.versions[&blob.version].allows(Use::ReEncryptFrom))
+        else {
             return;
         };
         let destination = Some(Destination { key: KEY, version: to, store: blob.names });

@@ -18,8 +18,8 @@ pub use fold::{
     VersionCensus, VersionUse, VersionUseKind, is_spent, uses,
 };
 pub use retire::{
-    Effect, Evidence, EvidenceLabel, Finding, FindingCode, MOVE_HELD_MS_MAX, StoreEvidence, Verdict,
-    VerdictWord, Waiver, check,
+    Effect, Evidence, EvidenceLabel, Finding, FindingCode, MOVE_HELD_MS_MAX, StoreEvidence,
+    Verdict, VerdictWord, Waiver, check,
 };
 pub use scan::{FoundBlobs, NotRunning, RunningScan, SAMPLE_BYTES_MAX, SAMPLES_MAX, Scan, Scans};
 pub use store::{RegisteredStore, Restore, StoreKind, WriteDelay};

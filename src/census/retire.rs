@@ -265,7 +265,8 @@ impl Evidence<'_> {
         let anything = !self.census.stores.is_empty();
         self.stores.iter().filter(move |one| {
             let restored = one.store.restore.is_some_and(|restore| restore.time >= made);
-            let found = one.scans.ended.as_ref().is_some_and(|scan| scan.remaining(self.number()) > 0);
+            let found =
+                one.scans.ended.as_ref().is_some_and(|scan| scan.remaining(self.number()) > 0);
             found || (anything && (one.is_used || one.scans != Scans::default() || restored))
         })
     }
@@ -376,7 +377,8 @@ fn counting(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) {
     }
     if evidence.census.is_full() {
         let count = evidence.census.stores.len() as u64;
-        let text = format!("the version was used with {count} stores or more, not all of them listed");
+        let text =
+            format!("the version was used with {count} stores or more, not all of them listed");
         let code = FindingCode::StoresTruncated;
         findings.push(Finding { count, ..evidence.finding(code, text) });
     }

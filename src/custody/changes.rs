@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::keys::{Alias, Key, KeyId, RequestId, State, TenantId, Version};
+use crate::keys::{Alias, CampaignId, Key, KeyId, RequestId, State, TenantId, Version};
 use crate::policy::{Permit, PrincipalId, Role};
 use crate::store::{Commit, Expect, RowKey};
 
@@ -45,6 +45,8 @@ pub struct Past {
     pub version: u32,
     /// The version that took that one's place; 0 for none.
     pub replacement_version: u32,
+    /// The campaign that it made or changed.
+    pub campaign: Option<CampaignId>,
 }
 
 // === impl Custody ===
@@ -74,6 +76,7 @@ impl Custody {
                     key: record.key,
                     version: record.version,
                     replacement_version: record.replacement_version,
+                    campaign: record.campaign,
                 }))
             }
             _ => Ok(None),
@@ -195,6 +198,7 @@ impl Changes<'_> {
             key: past.key,
             version: past.version,
             replacement_version: past.replacement_version,
+            campaign: past.campaign,
             create_time: self.custody.now(),
         };
         // One that is no longer kept may still stand there, and is replaced.
@@ -227,7 +231,7 @@ impl Changes<'_> {
         Ok(committed?)
     }
 
-    fn put<R: Record>(&mut self, record: &R, revision: Option<u64>) {
+    pub(super) fn put<R: Record>(&mut self, record: &R, revision: Option<u64>) {
         let put = self.tenant.seal(record);
         self.expect(put.key.clone(), revision);
         self.commit.puts.push(put);
@@ -240,11 +244,11 @@ impl Changes<'_> {
         self.commit.puts.push(put);
     }
 
-    fn expect(&mut self, key: RowKey, revision: Option<u64>) {
+    pub(super) fn expect(&mut self, key: RowKey, revision: Option<u64>) {
         self.commit.expect.push(Expect { key, revision });
     }
 
-    fn row_key<R: Record>(&self, id: Vec<u8>) -> RowKey {
+    pub(super) fn row_key<R: Record>(&self, id: Vec<u8>) -> RowKey {
         RowKey { tenant: *self.tenant.id.as_bytes(), kind: R::KIND, id }
     }
 }

@@ -6,6 +6,7 @@
 //! never tells a caller why something did not open.
 
 mod cache;
+mod campaigns;
 mod changes;
 mod error;
 mod lease;
@@ -35,6 +36,7 @@ use crate::store::{Store, StoreStatus};
 use cache::Caches;
 use tenant::Tenants;
 
+pub use campaigns::{TrustedCampaign, TrustedProblem, TrustedProgress};
 pub use changes::{Changes, Past, RequestKey};
 pub use error::CustodyError;
 pub use lease::{Budget, LEASE_MS, Lease, Mandate, Spend, Turn, Witness};

@@ -214,7 +214,8 @@ impl Custody {
         Ok(Some((tenant.trust(&row)?, row.revision)))
     }
 
-    async fn records<R: Record>(
+    /// One page of verified records and their revisions.
+    pub(super) async fn records<R: Record>(
         &self,
         tenant: &Tenant,
         prefix: Vec<u8>,

@@ -3,7 +3,7 @@
 
 use crate::audit::Record;
 use crate::custody::{Changes, Custody, CustodyError, Past, RequestKey};
-use crate::keys::KeyId;
+use crate::keys::{CampaignId, KeyId};
 use crate::policy::{Action, Permit, PrincipalId};
 
 use super::perform::{Act, Caller, Desk, caught};
@@ -115,9 +115,15 @@ impl<'c> Changed<'c> {
         Self { changes, past: Past { key: Some(key), ..Past::default() } }
     }
 
+    /// A change of a campaign of this key.
+    pub(super) fn of_campaign(changes: Changes<'c>, key: KeyId, campaign: CampaignId) -> Self {
+        let past = Past { key: Some(key), campaign: Some(campaign), ..Past::default() };
+        Self { changes, past }
+    }
+
     /// A change of a version.
     pub(super) fn of_version(changes: Changes<'c>, key: KeyId, version: u32) -> Self {
-        Self { changes, past: Past { key: Some(key), version, replacement_version: 0 } }
+        Self { changes, past: Past { key: Some(key), version, ..Past::default() } }
     }
 }
 

@@ -69,7 +69,12 @@ impl Change for CompromiseVersion {
             }
             None => changes.expect_key(&key),
         }
-        let past = Past { key: Some(key.id()), version: self.version, replacement_version };
+        let past = Past {
+            key: Some(key.id()),
+            version: self.version,
+            replacement_version,
+            ..Past::default()
+        };
         Ok(Changed { changes, past })
     }
 

@@ -152,6 +152,8 @@ pub struct RequestBody {
     pub replacement_version: u32,
     #[prost(int64, tag = "5")]
     pub create_time_ms: i64,
+    #[prost(bytes = "vec", tag = "6")]
+    pub campaign_id: ::prost::alloc::vec::Vec<u8>,
 }
 /// Kind 9, id = 16-byte key id, u32 version: what the version still protects, as far as the audit log
 /// tells. due_at is set when the version is Active and has wrapped as much as its key allows.

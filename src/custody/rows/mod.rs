@@ -3,6 +3,7 @@
 //! Reading parses into types that cannot be wrong; a body that does not is [`Malformed`], which after
 //! a good MAC can only be a defect of this program or of a newer one.
 
+mod campaigns;
 mod installation;
 mod scheduler;
 
@@ -10,11 +11,12 @@ use bulla_proto::stored;
 use prost::Message;
 
 use crate::keys::{
-    Alias, Description, Key, KeyId, KeyRing, Reason, RotationLimit, RotationPeriod, State, Tags,
-    Timestamp, Version, VersionParts,
+    Alias, CampaignId, Description, Key, KeyId, KeyRing, Reason, RotationLimit, RotationPeriod,
+    State, Tags, Timestamp, Version, VersionParts,
 };
 use crate::policy::{PrincipalId, Role};
 
+pub(super) use campaigns::{ProblemRecord, ProgressRecord};
 pub(super) use installation::{INSTALLATION_ROW, Installation, RootSlot, TenantRecord};
 pub(super) use scheduler::{ReplicaRecord, SCHEDULER_ROW, SchedulerRecord};
 
@@ -67,6 +69,7 @@ pub(super) struct RequestRecord {
     pub(super) key: Option<KeyId>,
     pub(super) version: u32,
     pub(super) replacement_version: u32,
+    pub(super) campaign: Option<CampaignId>,
     pub(super) create_time: Timestamp,
 }
 
@@ -294,6 +297,7 @@ impl Record for RequestRecord {
             key_id: self.key.map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
             version: self.version,
             replacement_version: self.replacement_version,
+            campaign_id: self.campaign.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
             create_time_ms: self.create_time.unix_ms(),
         }
         .encode_to_vec()
@@ -305,12 +309,17 @@ impl Record for RequestRecord {
             [] => None,
             id => Some(KeyId::from_slice(id)?),
         };
+        let campaign = match body.campaign_id.as_slice() {
+            [] => None,
+            id => Some(CampaignId::from_slice(id)?),
+        };
         Ok(Self {
             id: array(id)?,
             digest: array(&body.digest)?,
             key,
             version: body.version,
             replacement_version: body.replacement_version,
+            campaign,
             create_time: Timestamp::from_unix_ms(body.create_time_ms),
         })
     }
@@ -328,6 +337,8 @@ macro_rules! malformed_from {
 
 malformed_from!(
     prost::DecodeError,
+    crate::campaign::MalformedProblem,
+    crate::campaign::PlaceTooLong,
     crate::keys::MalformedId,
     crate::keys::MalformedName,
     crate::keys::OutOfRange,
@@ -418,6 +429,7 @@ mod tests {
             key: Some(key_id),
             version: 3,
             replacement_version: 4,
+            campaign: Some(CampaignId::from_bytes([9; 16])),
             create_time: now,
         });
     }

@@ -1,0 +1,575 @@
+//! Two agents, two stores, and everything that can happen between them, at random: reports that come
+//! twice, late or without an answer, agents that die or fall silent, writers that are slow, people who
+//! decide. What must hold is asserted at every step.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::keys::HolderId;
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Claim { agent: usize, store: usize },
+    Work { agent: usize, rows: usize },
+    Send { agent: usize, answer_lost: bool },
+    Replay { which: prop::sample::Index },
+    Crash { agent: usize },
+    Silence { ms: u64 },
+    BeginScan { agent: usize },
+    EndScan { agent: usize },
+    WriteLate { store: usize },
+    Decide { store: usize, decision: Decision, mended: bool },
+    Pause,
+    Resume,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let (agent, store) = (0..2usize, 0..2usize);
+    let decision = prop_oneof![Just(Decision::Abandoned), Just(Decision::Retry)];
+    prop_oneof![
+        4 => (agent.clone(), store.clone()).prop_map(|(agent, store)| Event::Claim { agent, store }),
+        8 => (agent.clone(), 1..6usize).prop_map(|(agent, rows)| Event::Work { agent, rows }),
+        8 => (agent.clone(), prop::bool::weighted(0.2))
+            .prop_map(|(agent, answer_lost)| Event::Send { agent, answer_lost }),
+        2 => any::<prop::sample::Index>().prop_map(|which| Event::Replay { which }),
+        1 => agent.clone().prop_map(|agent| Event::Crash { agent }),
+        3 => (0..40_000u64).prop_map(|ms| Event::Silence { ms }),
+        3 => agent.clone().prop_map(|agent| Event::BeginScan { agent }),
+        3 => agent.prop_map(|agent| Event::EndScan { agent }),
+        1 => store.clone().prop_map(|store| Event::WriteLate { store }),
+        3 => (store, decision, any::<bool>())
+            .prop_map(|(store, decision, mended)| Event::Decide { store, decision, mended }),
+        1 => Just(Event::Pause),
+        2 => Just(Event::Resume),
+    ]
+}
+
+/// What stands in a place of a store: a blob of the old version, one of the new, or one of the old
+/// that does not open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Blob {
+    Old,
+    New,
+    Broken,
+}
+
+/// A store as it is, and as the campaign knows it.
+struct Site {
+    blobs: Vec<Blob>,
+    progress: StoreProgress,
+    problems: BTreeMap<BlobDigest, Problem>,
+    /// The last scan that ended.
+    scan: Option<ScanSummary>,
+    /// A scan began since the pass ended: from then on no writer is so slow.
+    scan_began: bool,
+}
+
+/// A run of an agent: it forgets all of it when it dies.
+struct Worker {
+    agent: Agent,
+    /// The store that it believes to have.
+    store: Option<usize>,
+    heard: Timestamp,
+    at: usize,
+    pass: u32,
+    moved: u64,
+    found: Vec<usize>,
+    /// Sent, and not answered yet.
+    pending: Option<Sent>,
+    scan: Option<(usize, ScanSummary)>,
+}
+
+#[derive(Clone)]
+struct Sent {
+    agent: Agent,
+    store: usize,
+    report: Report,
+    found: Vec<usize>,
+    /// It arrived, and the sender had the store or got it.
+    taken: bool,
+}
+
+struct World {
+    now: Timestamp,
+    sequence: u64,
+    runs: u8,
+    campaign: Campaign,
+    stores: Vec<Site>,
+    workers: Vec<Worker>,
+    /// Every report that was taken, to arrive again.
+    arrived: Vec<Sent>,
+}
+
+impl World {
+    fn new(blobs: [Vec<Blob>; 2]) -> Self {
+        let stores = blobs.map(|blobs| Site {
+            blobs,
+            progress: StoreProgress::default(),
+            problems: BTreeMap::new(),
+            scan: None,
+            scan_began: false,
+        });
+        let mut world = Self {
+            now: Timestamp::from_unix_ms(1_790_000_000_000),
+            sequence: 1,
+            runs: 0,
+            campaign: campaign(),
+            stores: stores.into(),
+            workers: Vec::new(),
+            arrived: Vec::new(),
+        };
+        world.workers = vec![world.new_worker(), world.new_worker()];
+        world
+    }
+
+    fn new_worker(&mut self) -> Worker {
+        self.runs += 1;
+        let id = HolderId::from_bytes([self.runs; 16]);
+        Worker {
+            agent: Agent { id, principal: "spiffe://demo.bulla/rewrap".into() },
+            store: None,
+            heard: self.now,
+            at: 0,
+            pass: 0,
+            moved: 0,
+            found: Vec::new(),
+            pending: None,
+            scan: None,
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        if self.campaign.state.is_final() {
+            return;
+        }
+        self.sequence += 1;
+        match event {
+            Event::Claim { agent, store } => self.claim(agent, store),
+            Event::Work { agent, rows } => self.work(agent, rows),
+            Event::Send { agent, answer_lost } => self.send(agent, answer_lost),
+            Event::Replay { which } if !self.arrived.is_empty() => {
+                let again = which.get(&self.arrived).clone();
+                self.arrive_again(&again);
+            }
+            Event::Replay { .. } => {}
+            Event::Crash { agent } => self.workers[agent] = self.new_worker(),
+            Event::Silence { ms } => self.now = self.now.plus_ms(ms),
+            Event::BeginScan { agent } => self.begin_scan(agent),
+            Event::EndScan { agent } => self.end_scan(agent),
+            Event::WriteLate { store } => {
+                self.stores[store].write_late();
+            }
+            Event::Decide { store, decision, mended } => self.decide(store, decision, mended),
+            Event::Pause => self.step(CampaignStep::Pause),
+            Event::Resume => self.step(CampaignStep::Resume),
+        }
+        let phases: Vec<_> = self.stores.iter().map(|store| store.progress.phase).collect();
+        self.campaign = self.campaign.settle(&phases, self.now);
+        self.check();
+    }
+
+    /// What must hold, whatever happened.
+    fn check(&self) {
+        for (at, store) in self.stores.iter().enumerate() {
+            let progress = &store.progress;
+            let undecided = store.problems.values().filter(|problem| problem.is_undecided());
+            assert_eq!(progress.undecided, undecided.count() as u64);
+            assert_eq!(progress.problems, store.problems.len() as u64);
+            let holds = |worker: &&Worker| {
+                worker.store == Some(at)
+                    && self.now.unix_ms() - worker.heard.unix_ms() < LEASE_MS as i64
+            };
+            assert!(self.workers.iter().filter(holds).count() <= 1, "two agents hold one store");
+            if progress.phase == Phase::Clean {
+                assert_eq!(progress.undecided, 0);
+                assert_eq!(store.remaining(), 0, "clean, and something is left");
+            }
+        }
+        if self.campaign.state == CampaignState::Done {
+            assert!(self.stores.iter().all(|store| store.progress.phase == Phase::Clean));
+        }
+    }
+
+    fn claim(&mut self, worker: usize, at: usize) {
+        if self.campaign.state == CampaignState::Paused {
+            return;
+        }
+        let worker = &mut self.workers[worker];
+        let store = &mut self.stores[at];
+        match store.progress.claim(&worker.agent, self.now) {
+            Ok(after) => {
+                store.progress = after;
+                store.judge();
+                worker.adopt(at, &store.progress, self.now);
+            }
+            Err(Held { free_in_ms, .. }) => assert!((1..=LEASE_MS).contains(&free_in_ms)),
+        }
+    }
+
+    fn work(&mut self, worker: usize, rows: usize) {
+        let worker = &mut self.workers[worker];
+        let (Some(at), None) = (worker.store, &worker.pending) else { return };
+        let store = &mut self.stores[at];
+        for _ in 0..rows {
+            let Some(blob) = store.blobs.get_mut(worker.at) else { return };
+            match blob {
+                Blob::Old => {
+                    *blob = Blob::New;
+                    worker.moved += 1;
+                }
+                Blob::Broken => worker.found.push(worker.at),
+                Blob::New => {}
+            }
+            worker.at += 1;
+        }
+    }
+
+    fn send(&mut self, worker: usize, answer_lost: bool) {
+        let sender = &mut self.workers[worker];
+        let Some(at) = sender.store else { return };
+        let unsent = || sender.sent(at, self.stores[at].blobs.len());
+        let mut sent = sender.pending.clone().unwrap_or_else(unsent);
+        if sent.taken {
+            self.arrive_again(&sent);
+        } else {
+            sent.taken = self.arrive_first(&sent);
+        }
+        let sender = &mut self.workers[worker];
+        let progress = &self.stores[at].progress;
+        if answer_lost {
+            sender.pending = Some(sent);
+        } else if progress.is_held_by(&sender.agent, self.now) {
+            sender.adopt(at, progress, self.now);
+        } else {
+            // Another has the store: this run ends.
+            self.workers[worker] = self.new_worker();
+        }
+    }
+
+    /// Nothing that the holder says for the first time is lost.
+    fn arrive_first(&mut self, sent: &Sent) -> bool {
+        let store = &mut self.stores[sent.store];
+        let before = store.progress.clone();
+        let taken = store.arrive(sent, self.now, self.sequence);
+        let after = &store.progress;
+        let held_on = before.holder.as_ref() == Some(&sent.agent);
+        if taken && held_on && before.phase == Phase::Moving && before.pass == sent.report.pass {
+            assert_eq!(after.moved, before.moved + sent.report.moved, "lost");
+            let stands = after.pass > before.pass || after.seen == sent.report.seen;
+            assert!(stands, "lost");
+        }
+        if !taken {
+            assert_eq!(*after, before);
+        }
+        if after.pass == before.pass {
+            assert!(after.seen >= before.seen, "went back");
+        }
+        if taken {
+            self.arrived.push(sent.clone());
+        }
+        taken
+    }
+
+    /// Nothing that is said again is counted again.
+    fn arrive_again(&mut self, sent: &Sent) {
+        let store = &mut self.stores[sent.store];
+        let before = store.progress.clone();
+        store.arrive(sent, self.now, self.sequence);
+        let after = &store.progress;
+        let counts = |progress: &StoreProgress| (progress.moved, progress.changed);
+        assert_eq!(counts(after), counts(&before), "counted twice");
+        let stands = |progress: &StoreProgress| (progress.seen, progress.place.clone());
+        assert!(after.pass > before.pass || stands(after) == stands(&before), "went elsewhere");
+    }
+
+    fn begin_scan(&mut self, worker: usize) {
+        let worker = &mut self.workers[worker];
+        let Some(at) = worker.store else { return };
+        let store = &mut self.stores[at];
+        store.scan_began = store.progress.phase >= Phase::Verifying;
+        let scan =
+            ScanSummary { begin_sequence: self.sequence, remaining: store.remaining() as u64 };
+        worker.scan = Some((at, scan));
+    }
+
+    fn end_scan(&mut self, worker: usize) {
+        if let Some((at, scan)) = self.workers[worker].scan.take() {
+            self.stores[at].scan = Some(scan);
+        }
+    }
+
+    fn decide(&mut self, at: usize, decision: Decision, mended: bool) {
+        let store = &mut self.stores[at];
+        let undecided = store.problems.values().find(|problem| problem.is_undecided());
+        let Some(problem) = undecided.cloned() else { return };
+        let who = "spiffe://demo.bulla/operator".to_owned();
+        let decided = store.progress.decide(&problem, decision, who, Reason::none());
+        store.problems.insert(problem.digest, decided);
+        if decision == Decision::Retry && mended {
+            for (at, blob) in store.blobs.iter_mut().enumerate() {
+                if *blob == Blob::Broken && digest(at) == problem.digest {
+                    *blob = Blob::Old;
+                }
+            }
+        }
+        store.began_again();
+    }
+
+    fn step(&mut self, step: CampaignStep) {
+        if let Ok(after) = self.campaign.step(step, String::new(), self.now) {
+            self.campaign = after;
+        }
+    }
+}
+
+impl Site {
+    /// A writer that held a data key of the old version overwrites something.
+    fn write_late(&mut self) {
+        if !self.scan_began
+            && let Some(blob) = self.blobs.iter_mut().find(|blob| **blob == Blob::New)
+        {
+            *blob = Blob::Old;
+        }
+    }
+
+    /// What a scan finds now, without what was abandoned.
+    fn remaining(&self) -> usize {
+        let abandoned = |at: usize| {
+            self.problems.get(&digest(at)).is_some_and(|problem| problem.is(Decision::Abandoned))
+        };
+        let left = |(at, blob): &(usize, &Blob)| match blob {
+            Blob::New => false,
+            Blob::Old => true,
+            Blob::Broken => !abandoned(*at),
+        };
+        self.blobs.iter().enumerate().filter(left).count()
+    }
+
+    /// A report arrives, as the service takes it. Whether it was taken.
+    fn arrive(&mut self, sent: &Sent, now: Timestamp, sequence: u64) -> bool {
+        let old = self.progress.is_old(&sent.report);
+        let Ok(mut after) = self.progress.report(&sent.agent, &sent.report, now, sequence) else {
+            return false;
+        };
+        if !old && self.progress.phase != Phase::Clean {
+            for at in &sent.found {
+                let problem = problem(*at, now);
+                let known = self.problems.get(&problem.digest);
+                if let Some(noted) = after.note(problem, known).unwrap() {
+                    self.problems.insert(noted.digest, noted);
+                }
+            }
+        }
+        self.progress = after;
+        self.began_again();
+        self.judge();
+        true
+    }
+
+    fn judge(&mut self) {
+        if let Some(scan) = self.scan {
+            self.progress = self.progress.judge(scan);
+            self.began_again();
+        }
+    }
+
+    fn began_again(&mut self) {
+        if self.progress.phase < Phase::Verifying {
+            self.scan_began = false;
+        }
+    }
+}
+
+impl Worker {
+    fn adopt(&mut self, at: usize, progress: &StoreProgress, now: Timestamp) {
+        let place = progress.place.as_bytes();
+        let place = place.try_into().map_or(0, u64::from_be_bytes);
+        (self.moved, self.found) = (0, Vec::new());
+        self.store = Some(at);
+        self.heard = now;
+        self.at = place as usize;
+        self.pass = progress.pass;
+        self.pending = None;
+    }
+
+    fn sent(&self, store: usize, rows: usize) -> Sent {
+        let at = self.at as u64;
+        let report = Report {
+            pass: self.pass,
+            place: Place::new(at.to_be_bytes().into()).unwrap(),
+            seen: at,
+            total: rows as u64,
+            moved: self.moved,
+            changed: 0,
+            pass_ended: self.at >= rows,
+        };
+        let (agent, found) = (self.agent.clone(), self.found.clone());
+        Sent { agent, store, report, found, taken: false }
+    }
+}
+
+fn campaign() -> Campaign {
+    Campaign {
+        id: CampaignId::from_bytes([1; 16]),
+        key: KeyId::from_bytes([2; 16]),
+        source_versions: vec![1],
+        stores: [1, 2].map(|number| StoreNumber::new(number).unwrap()).into(),
+        state: CampaignState::Running,
+        rate_per_second: 0,
+        urgent: false,
+        reason: Reason::none(),
+        principal: "spiffe://demo.bulla/operator".into(),
+        create_time: Timestamp::from_unix_ms(1_790_000_000_000),
+        end_time: None,
+        note: String::new(),
+    }
+}
+
+/// Late writers overwrite what is good, so that a blob that does not open stays where it is.
+fn digest(at: usize) -> BlobDigest {
+    let mut bytes = [0; 32];
+    bytes[0] = u8::try_from(at).unwrap();
+    BlobDigest::from_slice(&bytes).unwrap()
+}
+
+fn problem(at: usize, now: Timestamp) -> Problem {
+    Problem {
+        digest: digest(at),
+        place: ProblemPlace::parse(&format!("id={at}")).unwrap(),
+        version: 1,
+        reason: ProblemReason::parse("INVALID_CIPHERTEXT").unwrap(),
+        report_time: now,
+        decided: None,
+    }
+}
+
+fn blobs() -> impl Strategy<Value = [Vec<Blob>; 2]> {
+    let blob = prop_oneof![6 => Just(Blob::Old), 2 => Just(Blob::New), 1 => Just(Blob::Broken)];
+    let blobs = prop::collection::vec(blob, 0..12);
+    [blobs.clone(), blobs]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn g05_progress_is_never_lost_nor_counted_twice_and_done_is_true(
+        blobs in blobs(),
+        events in prop::collection::vec(event(), 0..200),
+    ) {
+        let mut world = World::new(blobs);
+        for event in events {
+            world.happen(event);
+        }
+    }
+
+    #[test]
+    fn g05_whatever_has_happened_one_agent_can_bring_it_to_an_end(
+        blobs in blobs(),
+        events in prop::collection::vec(event(), 0..60),
+    ) {
+        let mut world = World::new(blobs);
+        for event in events {
+            world.happen(event);
+        }
+        world.happen(Event::Resume);
+        for _ in 0..20 {
+            for store in 0..2 {
+                world.happen(Event::Crash { agent: 0 });
+                world.happen(Event::Silence { ms: LEASE_MS });
+                world.happen(Event::Claim { agent: 0, store });
+                world.happen(Event::Work { agent: 0, rows: 12 });
+                world.happen(Event::Send { agent: 0, answer_lost: false });
+                for _ in 0..12 {
+                    let decision = Decision::Abandoned;
+                    world.happen(Event::Decide { store, decision, mended: false });
+                }
+                world.happen(Event::BeginScan { agent: 0 });
+                world.happen(Event::EndScan { agent: 0 });
+                world.happen(Event::Send { agent: 0, answer_lost: false });
+            }
+        }
+        assert_eq!(world.campaign.state, CampaignState::Done);
+    }
+}
+
+fn agent(id: u8) -> Agent {
+    Agent { id: HolderId::from_bytes([id; 16]), principal: format!("spiffe://demo.bulla/{id}") }
+}
+
+fn at_ms(ms: i64) -> Timestamp {
+    Timestamp::from_unix_ms(ms)
+}
+
+#[test]
+fn a_store_is_free_after_thirty_seconds_of_silence_and_not_before() {
+    let mine = StoreProgress::default().claim(&agent(1), at_ms(0)).unwrap();
+    let held = mine.claim(&agent(2), at_ms(29_999)).unwrap_err();
+    assert_eq!(held, Held { principal: agent(1).principal, free_in_ms: 1 });
+    assert!(held.to_string().contains("spiffe://demo.bulla/1 has the store"));
+    let theirs = mine.claim(&agent(2), at_ms(30_000)).unwrap();
+    assert_eq!(theirs.holder, Some(agent(2)));
+    let report = Report { pass: 1, seen: 5, ..Report::default() };
+    let refused = theirs.report(&agent(1), &report, at_ms(30_001), 9);
+    assert!(matches!(refused, Err(ReportRefusal::Held(_))));
+    // The same id with another principal's certificate is another agent.
+    let thief = Agent { principal: "spiffe://demo.bulla/thief".into(), ..agent(2) };
+    assert!(theirs.claim(&thief, at_ms(30_001)).is_err());
+    // Let go, it is free at once; and nobody lets go what another has.
+    assert_eq!(theirs.release(&agent(1)), theirs);
+    assert!(theirs.release(&agent(2)).claim(&agent(1), at_ms(30_001)).is_ok());
+    // A clock that was set back ten years keeps nothing from anybody.
+    assert!(mine.claim(&agent(2), at_ms(-315_360_000_000)).is_ok());
+}
+
+#[test]
+fn a_scan_that_began_before_the_pass_ended_proves_nothing() {
+    let claimed = StoreProgress::default().claim(&agent(1), at_ms(0)).unwrap();
+    let report = Report { pass: 1, seen: 5, moved: 5, pass_ended: true, ..Report::default() };
+    let ended = claimed.report(&agent(1), &report, at_ms(1), 40).unwrap();
+    assert_eq!((ended.phase, ended.pass_end_sequence), (Phase::Verifying, 40));
+    let judged = |begin_sequence, remaining| {
+        let after = ended.judge(ScanSummary { begin_sequence, remaining });
+        (after.phase, after.pass)
+    };
+    assert_eq!(judged(39, 0), (Phase::Verifying, 1));
+    assert_eq!(judged(40, 0), (Phase::Clean, 1));
+    assert_eq!(judged(41, 1), (Phase::Moving, 2));
+    // A store that is still being gone through is never judged.
+    let scan = ScanSummary { begin_sequence: 99, remaining: 0 };
+    assert_eq!(claimed.judge(scan), claimed);
+}
+
+#[test]
+fn problems_that_nobody_has_decided_hold_the_end_up_and_are_bounded() {
+    let mut progress = StoreProgress::default().claim(&agent(1), at_ms(0)).unwrap();
+    let noted = progress.note(problem(3, at_ms(1)), None).unwrap().unwrap();
+    assert_eq!(progress.note(problem(3, at_ms(2)), Some(&noted)), Ok(None), "said again");
+    let report = Report { pass: 1, seen: 5, pass_ended: true, ..Report::default() };
+    let mut ended = progress.report(&agent(1), &report, at_ms(1), 40).unwrap();
+    let scan = ScanSummary { begin_sequence: 40, remaining: 1 };
+    assert_eq!(ended.judge(scan).phase, Phase::Verifying, "another pass would find the same");
+    let who = || "spiffe://demo.bulla/operator".to_owned();
+    let lost = ended.clone().decide(&noted, Decision::Abandoned, who(), Reason::none());
+    assert!(lost.is(Decision::Abandoned));
+    let retried = ended.decide(&noted, Decision::Retry, who(), Reason::none());
+    assert_eq!((ended.phase, ended.pass, ended.undecided), (Phase::Moving, 2, 0));
+    // It does not open again: somebody must decide again.
+    assert!(ended.note(problem(3, at_ms(9)), Some(&retried)).unwrap().unwrap().is_undecided());
+    assert_eq!((ended.problems, ended.undecided), (1, 1));
+    ended.problems = PROBLEMS_MAX;
+    assert_eq!(ended.note(problem(4, at_ms(9)), None), Err(TooManyProblems));
+}
+
+#[test]
+fn the_budget_is_shared_by_those_who_work() {
+    let with = |rate_per_second| Campaign { rate_per_second, ..campaign() };
+    assert_eq!(with(0).rate_of_each(3), 0);
+    assert_eq!(with(1_000).rate_of_each(1), 1_000);
+    assert_eq!(with(1_000).rate_of_each(3), 333);
+    assert_eq!(with(2).rate_of_each(3), 1, "never nothing, which would mean no limit");
+}
