@@ -19,6 +19,16 @@ pub(crate) struct Change {
     pub(crate) once: Once,
 }
 
+/// The same where the reason must be given.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Decision {
+    /// Why; it is kept with the decision and in the audit record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) once: Once,
+}
+
 /// An id that makes a change happen once.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Once {

@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::json::{self, Json};
 use super::output::Printer;
 use super::output_file::Unfinished;
+use super::store::StoreArgument;
 use super::table::{record, unless_zero};
 
 /// Data keys.
@@ -38,9 +39,8 @@ pub struct Generate {
     #[arg(long, value_name = "N", default_value_t = 32)]
     #[arg(value_parser = clap::value_parser!(u32).range(16..=64))]
     key_bytes: u32,
-    /// The number of the registered store that the ciphertext will be kept in
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    store: u32,
+    #[command(flatten)]
+    store: StoreArgument,
     /// Write the plaintext, in base64, to this new file that only you may read
     #[arg(long, value_name = "FILE", group = "plaintext")]
     out: Option<PathBuf>,
@@ -103,26 +103,27 @@ impl Generate {
     }
 
     async fn with_plaintext(&self, session: &Session) -> Result<Answer, Failure> {
+        let client = session.client().await?;
         let request = kms::GenerateDataKeyRequest {
             key: self.key.clone(),
             encryption_context: self.context.pairs()?,
             key_bytes: self.key_bytes,
-            store: self.store,
+            store: self.store.number(&client).await?,
         };
-        let mut made = session.client().await?.generate_data_key(request).await?;
+        let mut made = client.generate_data_key(request).await?;
         let plaintext = Zeroizing::new(std::mem::take(&mut made.plaintext));
         let fields = wrapped(&made.ciphertext, made.key_id, made.version);
         Ok(Answer { plaintext: Some(plaintext), fields })
     }
 
     async fn without_plaintext(&self, session: &Session) -> Result<Answer, Failure> {
+        let client = session.client().await?;
         let request = kms::GenerateDataKeyWithoutPlaintextRequest {
             key: self.key.clone(),
             encryption_context: self.context.pairs()?,
             key_bytes: self.key_bytes,
-            store: self.store,
+            store: self.store.number(&client).await?,
         };
-        let client = session.client().await?;
         let made = client.generate_data_key_without_plaintext(request).await?;
         let fields = wrapped(&made.ciphertext, made.key_id, made.version);
         Ok(Answer { plaintext: None, fields })
@@ -206,7 +207,7 @@ fn cell(name: &str, value: &Json) -> String {
     match value {
         Json::Text(text) => text.clone(),
         Json::Integer(number) if name == "store" => {
-            unless_zero(u32::try_from(*number).unwrap_or(u32::MAX))
+            unless_zero(u64::try_from(*number).unwrap_or(u64::MAX))
         }
         Json::Integer(number) => number.to_string(),
         _ => String::new(),

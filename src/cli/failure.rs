@@ -26,6 +26,8 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Exit {
+    /// The question was answered, and the answer is not SAFE.
+    NotSafe = 1,
     /// The command line, or a field of the request, is wrong.
     Usage = 64,
     /// The input is damaged, or was made for another key or encryption context.
@@ -54,6 +56,7 @@ pub enum Exit {
 pub const EXIT_CODES: &str = "\
 Exit codes:
    0  done
+   1  the version is not SAFE to let go (bulla key retire-check)
   64  the command line, or a field of the request, is wrong
   65  the input is damaged, or was made for another key or encryption context
   66  an input file is missing or cannot be read
@@ -184,7 +187,11 @@ fn meaning(reason: &str, code: Code) -> (Exit, &'static str) {
         "VERSION_NOT_USABLE" => {
             (Exit::Unavailable, "`bulla key versions KEY` shows the state of each version")
         }
-        "RETIRE_NOT_SAFE" | "APPROVAL_REQUIRED" => (Exit::Unavailable, ""),
+        "RETIRE_NOT_SAFE" => (
+            Exit::Unavailable,
+            "`bulla key retire-check KEY VERSION` says what speaks against it and what is missing",
+        ),
+        "APPROVAL_REQUIRED" => (Exit::Unavailable, ""),
         "ALREADY_EXISTS" => (Exit::CannotCreate, "choose another name, or use what is there"),
         "CONFLICT" => (Exit::Temporary, "somebody else changed it at the same time; try again"),
         "RATE_LIMITED" | "QUOTA_EXCEEDED" => (Exit::Temporary, "try again later"),
@@ -274,6 +281,7 @@ mod tests {
     #[test]
     fn help_names_every_exit_code() {
         for exit in [
+            Exit::NotSafe,
             Exit::Usage,
             Exit::Data,
             Exit::NoInput,

@@ -1,7 +1,7 @@
 //! `bulla key`: keys as a whole. Their versions and aliases have files of their own.
 
 use bulla_client::{Client, kms};
-use prost_types::Duration;
+use prost_types::{Duration, Timestamp};
 
 use super::alias::AliasCommand;
 use super::arguments::{Change, Once, distinct, parse_pair};
@@ -9,6 +9,7 @@ use super::confirm::Confirmation;
 use super::failure::{Exit, Failure};
 use super::output::Printer;
 use super::pages::{Limit, gather};
+use super::retire::RetireCommand;
 use super::table::{Table, pairs, record, unless_zero, yes_or_no};
 use super::version::{self, VersionCommand};
 use super::{Session, time, watch};
@@ -32,7 +33,7 @@ pub enum KeyCommand {
         /// UUID or alias
         key: String,
     },
-    /// Change a key's ring, description, tags or rotation period
+    /// Change a key's ring, description, tags or when it rotates
     Update(UpdateKey),
     /// Make a new active version; the former one still opens what it wrapped
     Rotate(ChangeKey),
@@ -50,6 +51,9 @@ pub enum KeyCommand {
     /// One version.
     #[command(flatten)]
     Version(VersionCommand),
+    /// Letting one go.
+    #[command(flatten)]
+    Retire(RetireCommand),
     /// Names that point at keys
     Alias {
         /// Which.
@@ -92,6 +96,8 @@ pub struct CreateKey {
     #[arg(long, value_name = "SPAN", value_parser = time::parse_rotation_period)]
     rotation_period: Option<Duration>,
     #[command(flatten)]
+    triggers: Triggers,
+    #[command(flatten)]
     once: Once,
 }
 
@@ -117,7 +123,23 @@ pub struct UpdateKey {
     #[arg(long, value_name = "SPAN", value_parser = time::parse_rotation_period)]
     rotation_period: Option<Duration>,
     #[command(flatten)]
+    triggers: Triggers,
+    #[command(flatten)]
     once: Once,
+}
+
+/// When a key rotates by itself besides its period: whichever comes first.
+#[derive(clap::Args, Debug)]
+struct Triggers {
+    /// Rotate too after the active version has wrapped so often; 0 for never
+    #[arg(long, value_name = "N")]
+    rotation_wraps: Option<u64>,
+    /// Rotate too after the active version has wrapped so many bytes; 0 for never
+    #[arg(long, value_name = "N")]
+    rotation_bytes: Option<u64>,
+    /// Rotate too at this time, once: 2027-01-15T08:00:00Z, or never
+    #[arg(long, value_name = "TIME", value_parser = time::parse_rotation_time)]
+    rotation_time: Option<Timestamp>,
 }
 
 // === impl KeyCommand ===
@@ -142,6 +164,7 @@ impl KeyCommand {
                 change.disable(session).await
             }
             Self::Version(command) => command.run(session).await,
+            Self::Retire(command) => command.run(session).await,
             Self::Alias { command } => command.run(session).await,
             Self::Watch { cursor } => watch::run(session, cursor).await,
         }
@@ -159,7 +182,10 @@ impl CreateKey {
             key_ring: self.key_ring.unwrap_or_default(),
             description: self.description.unwrap_or_default(),
             rotation_period: self.rotation_period,
-            ..Default::default()
+            rotation_wraps: self.triggers.rotation_wraps.unwrap_or_default(),
+            rotation_bytes: self.triggers.rotation_bytes.unwrap_or_default(),
+            // A new key has no time that `never` could take away.
+            rotation_time: self.triggers.rotation_time.filter(|time| *time != NEVER),
         };
         let response = session.client().await?.create_key(request).await?;
         let key = response.key.clone().unwrap_or_default();
@@ -187,17 +213,22 @@ impl UpdateKey {
             key_ring: self.key_ring,
             description: self.description,
             rotation_period: self.rotation_period,
-            ..Default::default()
+            rotation_wraps: self.triggers.rotation_wraps,
+            rotation_bytes: self.triggers.rotation_bytes,
+            rotation_time: self.triggers.rotation_time,
         };
         let changes = request.tags.is_some()
             || request.key_ring.is_some()
             || request.description.is_some()
-            || request.rotation_period.is_some();
+            || request.rotation_period.is_some()
+            || request.rotation_wraps.is_some()
+            || request.rotation_bytes.is_some()
+            || request.rotation_time.is_some();
         if changes {
             Ok(request)
         } else {
             Err(Failure::new(Exit::Usage, "nothing to change was given")
-                .hint("give --key-ring, --description, --tags, --no-tags or --rotation-period"))
+                .hint("give --key-ring, --description, --tags, --no-tags or one of --rotation-…"))
         }
     }
 }
@@ -286,10 +317,17 @@ fn key_record(key: &kms::Key, now: i64) -> String {
                 period => time::span(period.as_ref()),
             },
         ),
+        ("rotation_wraps", unless_zero(key.rotation_wraps)),
+        ("rotation_bytes", unless_zero(key.rotation_bytes)),
+        ("rotation_time", time::shown(key.rotation_time.as_ref(), now)),
+        ("prepared_version", unless_zero(key.prepared_version)),
         ("create_time", time::shown(key.create_time.as_ref(), now)),
         ("next_rotation_time", time::shown(key.next_rotation_time.as_ref(), now)),
     ])
 }
+
+/// What stands for no time at all in an update.
+const NEVER: Timestamp = Timestamp { seconds: 0, nanos: 0 };
 
 #[cfg(test)]
 mod tests {
@@ -303,7 +341,10 @@ mod tests {
             tags: [("team".to_owned(), "pay\u{1b}[0m".to_owned())].into(),
             enabled: true,
             latest_version: 3,
-            create_time: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 1 }),
+            rotation_wraps: 1_000_000,
+            rotation_time: Some(Timestamp { seconds: 1_800_000_120, nanos: 0 }),
+            prepared_version: 4,
+            create_time: Some(Timestamp { seconds: 1_800_000_000, nanos: 1 }),
             ..Default::default()
         };
         assert_eq!(
@@ -317,6 +358,10 @@ mod tests {
              ACTIVE_VERSION      -\n\
              LATEST_VERSION      3\n\
              ROTATION_PERIOD     never\n\
+             ROTATION_WRAPS      1000000\n\
+             ROTATION_BYTES      -\n\
+             ROTATION_TIME       2027-01-15T08:02:00Z (in 1 minute)\n\
+             PREPARED_VERSION    4\n\
              CREATE_TIME         2027-01-15T08:00:00Z (1 minute ago)\n\
              NEXT_ROTATION_TIME  -\n"
         );

@@ -8,21 +8,29 @@
 mod alias;
 mod arguments;
 mod audit;
+mod campaign;
+mod census;
+mod compromise;
 mod confirm;
 mod connection;
 mod datakey;
 mod escape;
+mod exposure;
 mod failure;
 mod inspect;
 mod json;
 mod key;
+mod ladder;
 mod output;
 mod output_file;
 mod pages;
 mod quickstart;
+mod retire;
 mod role;
+mod rotate;
 mod seal;
 mod status;
+mod store;
 mod table;
 mod time;
 mod version;
@@ -34,6 +42,8 @@ use bulla_client::Client;
 use clap::error::ErrorKind;
 
 pub use audit::AuditCommand;
+pub use campaign::CampaignCommand;
+pub use census::CensusArguments;
 pub use connection::ConnectionArguments;
 pub use datakey::DatakeyCommand;
 pub use failure::{EXIT_CODES, Exit, Failure};
@@ -42,7 +52,9 @@ pub use key::KeyCommand;
 pub use output::{Format, OutputArguments};
 pub use quickstart::QuickstartArguments;
 pub use role::RoleCommand;
+pub use rotate::RotateArguments;
 pub use seal::{DecryptArguments, EncryptArguments};
+pub use store::StoreCommand;
 
 use output::{Printer, report, write_out};
 
@@ -83,6 +95,22 @@ pub enum Command {
     Decrypt(DecryptArguments),
     /// Say what the header of a blob or of a sealed file claims, and where its version stands
     Inspect(InspectArguments),
+    /// Places where blobs are kept
+    Store {
+        /// Which.
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
+    /// Show what each version of a key has issued, and how much of that was moved
+    Census(CensusArguments),
+    /// Moving every blob of old versions to the active one
+    Campaign {
+        /// Which.
+        #[command(subcommand)]
+        command: CampaignCommand,
+    },
+    /// Rotate what is due, as the server's scheduler does
+    Rotate(RotateArguments),
     /// Who did what, and what was refused
     Audit {
         /// Which.
@@ -175,6 +203,10 @@ async fn run_remote(command: Command, session: &Session) -> Result<(), Failure> 
         Command::Encrypt(arguments) => arguments.run(session).await,
         Command::Decrypt(arguments) => arguments.run(session).await,
         Command::Inspect(arguments) => arguments.run(session).await,
+        Command::Store { command } => command.run(session).await,
+        Command::Census(arguments) => arguments.run(session).await,
+        Command::Campaign { command } => command.run(session).await,
+        Command::Rotate(arguments) => arguments.run(session).await,
         Command::Audit { command } => command.run(session).await,
         Command::Role { command } => command.run(session).await,
         Command::Whoami => status::whoami(session).await,
@@ -219,6 +251,20 @@ mod tests {
             "key cancel-destroy k 1",
             "key alias set a k",
             "key alias delete a",
+            "key waive k 1 --reason r",
+            "key ladder set k",
+            "key ladder clear k",
+            "key ladder resume k 1",
+            "store register a/b --owner o --kind files",
+            "store restored a/b --reason r",
+            "campaign create k",
+            "campaign pause c",
+            "campaign resume c",
+            "campaign abandon c --reason r",
+            &format!(
+                "campaign decide c --store s --digest {} --as retry --reason r",
+                "ab".repeat(32)
+            ),
             "role bind spiffe://d/a key-user",
             "role unbind spiffe://d/a key-user",
         ] {
@@ -229,7 +275,55 @@ mod tests {
 
     #[test]
     fn version_zero_is_no_version() {
-        assert!(Cli::try_parse_from(["bulla", "key", "suspend", "k", "0"]).is_err());
+        for line in
+            ["suspend k 0", "retire-check k 0", "waive k 0 --reason r", "exposure k 0 --since 7d"]
+        {
+            let words = ["bulla", "key"].into_iter().chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+        assert!(
+            Cli::try_parse_from(["bulla", "campaign", "create", "k", "--versions=1,0"]).is_err()
+        );
+    }
+
+    #[test]
+    fn what_a_person_answers_for_needs_a_reason() {
+        for line in [
+            "key waive k 1",
+            "key destroy k 1 --not-safe",
+            "store restored a/b",
+            "campaign abandon c",
+            &format!("campaign decide c --store s --digest {} --as abandoned", "ab".repeat(32)),
+        ] {
+            let words: Vec<_> = ["bulla"].into_iter().chain(line.split(' ')).collect();
+            assert!(Cli::try_parse_from(&words).is_err(), "{line}");
+            let with_reason = words.into_iter().chain(["--reason", "r"]);
+            assert!(Cli::try_parse_from(with_reason).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_given_is_taken() {
+        for line in [
+            "campaign create k --versions 1,2 --stores a/b,7 --rate 500 --urgent --reason r",
+            "campaign list",
+            "campaign list k --limit 3",
+            "campaign problems c --store s",
+            "census k --output json",
+            "datakey generate k --without-plaintext --store orders/dek",
+            "encrypt f --key k --store 7",
+            "key compromise k 1 --since 7d --report r.md --yes",
+            "key create --rotation-wraps 9 --rotation-bytes 9 --rotation-time 2027-01-15T08:00:00Z",
+            "key exposure k 1 --since 2027-01-15T08:00:00Z",
+            "key ladder k",
+            "key update k --rotation-time never",
+            "rotate --due",
+            "store register a/b --owner o --kind json-lines --write-delay 0",
+        ] {
+            let words = ["bulla"].into_iter().chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+        assert!(Cli::try_parse_from(["bulla", "rotate"]).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bulla_client::Error;
 use super::failure::{Exit, Failure};
 
 /// How much of a list to fetch.
-#[derive(clap::Args, Clone, Copy, Debug)]
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct Limit {
     /// The most that is listed; the whole list without it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

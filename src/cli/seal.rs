@@ -23,6 +23,7 @@ use super::arguments::ContextArguments;
 use super::failure::{Exit, Failure};
 use super::json::Json;
 use super::output_file::Unfinished;
+use super::store::StoreArgument;
 use super::table::record;
 
 /// What to encrypt.
@@ -35,9 +36,8 @@ pub struct EncryptArguments {
     key: String,
     #[command(flatten)]
     context: ContextArguments,
-    /// The number of the registered store that the file will be kept in
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    store: u32,
+    #[command(flatten)]
+    store: StoreArgument,
     #[command(flatten)]
     to: Destination,
 }
@@ -101,8 +101,9 @@ impl EncryptArguments {
                 .hint("give --out FILE, or --out - if you mean it"));
         }
         let (context, source) = (self.context.pairs()?, Source::open(&self.file)?);
-        let envelope =
-            Envelope::new(session.client().await?, self.key).context(context).store(self.store);
+        let client = session.client().await?;
+        let store = self.store.number(&client).await?;
+        let envelope = Envelope::new(client, self.key).context(context).store(store);
         let sink = Sink::create(&out, self.to.force)?;
         let job = Job { direction: Direction::Encrypt, envelope, source, sink };
         run(session, job, &self.file, &out).await

@@ -91,8 +91,21 @@ pub(crate) fn yes_or_no(value: bool) -> String {
 }
 
 /// A number that is absent when it is zero.
-pub(crate) fn unless_zero(value: u32) -> String {
-    if value == 0 { String::new() } else { value.to_string() }
+pub(crate) fn unless_zero(value: impl Into<u64>) -> String {
+    match value.into() {
+        0 => String::new(),
+        value => value.to_string(),
+    }
+}
+
+/// A value of an enumeration by its name in the proto without `prefix`: empty for the unspecified
+/// one, and of a newer server's its number.
+pub(crate) fn enumerated(name: Option<&str>, prefix: &str, number: i32) -> String {
+    match name.and_then(|name| name.strip_prefix(prefix)) {
+        Some("UNSPECIFIED") => String::new(),
+        Some(known) => known.to_owned(),
+        None => number.to_string(),
+    }
 }
 
 fn heading(field: &str) -> String {
@@ -144,6 +157,17 @@ mod tests {
     fn a_record_has_a_line_for_each_field() {
         let shown = record(&[("key_id", "x".into()), ("key_ring", String::new())]);
         assert_eq!(shown, "KEY_ID    x\nKEY_RING  -\n");
+    }
+
+    #[test]
+    fn an_enumerations_value_is_its_name_or_else_its_number() {
+        for (name, shown) in [
+            (Some("STORE_KIND_SQLITE"), "SQLITE"),
+            (Some("STORE_KIND_UNSPECIFIED"), ""),
+            (None, "7"),
+        ] {
+            assert_eq!(enumerated(name, "STORE_KIND_", 7), shown);
+        }
     }
 
     #[test]

@@ -96,6 +96,28 @@ pub(crate) fn parse_rotation_period(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses RFC 3339, such as `2027-01-15T08:00:00Z`.
+pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let time = text.parse().ok().filter(|time| text.contains('T') && rfc3339(time).is_some());
+    time.ok_or_else(|| format!("{text:?} is not a time such as 2027-01-15T08:00:00Z"))
+}
+
+/// The same, or how long ago it was, as a span.
+pub(crate) fn parse_past(text: &str) -> Result<Timestamp, String> {
+    match parse_span(text) {
+        Ok(ago) => Ok(Timestamp { seconds: unix_now().saturating_sub(ago.seconds), nanos: 0 }),
+        Err(_) => parse_time(text).map_err(|wrong| format!("{wrong}, or how long ago, such as 7d")),
+    }
+}
+
+/// The same as [`parse_time`], or `never`, which is the Unix epoch.
+pub(crate) fn parse_rotation_time(text: &str) -> Result<Timestamp, String> {
+    match text {
+        "never" => Ok(Timestamp::default()),
+        other => parse_time(other).map_err(|wrong| format!("{wrong}, or never")),
+    }
+}
+
 fn absolute(seconds: i64, nanos: i32) -> Option<String> {
     let lawful = (YEAR_1..=YEAR_9999_END).contains(&seconds) && (0..1_000_000_000).contains(&nanos);
     lawful.then(|| Timestamp { seconds, nanos }.to_string())
@@ -164,6 +186,21 @@ mod tests {
         for bad in ["", "d", "-1d", "+1d", "1.5d", "90 d", "90", "1y", "99999999999999999999d", "é"]
         {
             assert!(parse_span(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_given_in_full_or_as_how_long_ago_it_was() {
+        let seconds = 1_800_000_000;
+        for text in ["2027-01-15T08:00:00Z", "2027-01-15T09:30:00+01:30"] {
+            assert_eq!(parse_time(text).unwrap(), Timestamp { seconds, nanos: 0 });
+        }
+        let ago = unix_now() - parse_past("7d").unwrap().seconds;
+        assert!((604_800..604_860).contains(&ago), "{ago}");
+        assert_eq!(parse_past("2027-01-15T08:00:00Z").unwrap().seconds, seconds);
+        assert_eq!(parse_rotation_time("never").unwrap(), Timestamp::default());
+        for bad in ["", "2027-01-15", "08:00", "tomorrow", "2027-13-01T00:00:00Z", "1800000000"] {
+            assert!(parse_time(bad).is_err(), "{bad:?}");
         }
     }
 }

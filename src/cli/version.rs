@@ -4,6 +4,7 @@ use bulla_client::kms;
 use prost_types::Duration;
 
 use super::arguments::Change;
+use super::compromise::CompromiseArguments;
 use super::confirm::Confirmation;
 use super::failure::Failure;
 use super::pages::{Limit, gather};
@@ -28,13 +29,9 @@ pub enum VersionCommand {
     Restrict(ChangeVersion),
     /// Undo restrict
     Unrestrict(ChangeVersion),
-    /// Declare a version compromised: never undone; an active version is replaced at once
-    Compromise {
-        #[command(flatten)]
-        change: ChangeVersion,
-        #[command(flatten)]
-        confirmation: Confirmation,
-    },
+    /// Declare a version compromised, which is never undone and replaces an active one; say who
+    /// used it, and begin to move everything off it
+    Compromise(CompromiseArguments),
     /// Destroy a version's material after a waiting time
     Destroy {
         #[command(flatten)]
@@ -42,6 +39,10 @@ pub enum VersionCommand {
         /// How long to wait, 7d to 365d [default: 30d]
         #[arg(long, value_name = "SPAN", value_parser = time::parse_span)]
         wait: Option<Duration>,
+        /// Even though `bulla key retire-check` does not say SAFE; needs a reason and a right of
+        /// its own
+        #[arg(long, requires = "reason")]
+        not_safe: bool,
         #[command(flatten)]
         confirmation: Confirmation,
     },
@@ -95,21 +96,15 @@ impl VersionCommand {
             Self::CancelDestroy(change) => {
                 step!(session, change, cancel_destroy(CancelDestroyRequest))
             }
-            Self::Compromise { change, confirmation } => {
-                confirmation.ask(&format!(
-                    "Version {} of {} will be compromised; this is never undone.",
-                    change.version, change.key
-                ))?;
-                change.compromise(session).await
-            }
-            Self::Destroy { change, wait, confirmation } => {
+            Self::Compromise(arguments) => arguments.run(session).await,
+            Self::Destroy { change, wait, not_safe, confirmation } => {
                 let waits = wait.map_or_else(|| "30d".to_owned(), |wait| time::span(Some(&wait)));
                 confirmation.ask(&format!(
                     "Version {} of {} stops working now and is destroyed in {waits}; \
                      what it wrapped is lost then.",
                     change.version, change.key
                 ))?;
-                change.destroy(session, wait).await
+                change.destroy(session, wait, not_safe).await
             }
         }
     }
@@ -118,33 +113,19 @@ impl VersionCommand {
 // === impl ChangeVersion ===
 
 impl ChangeVersion {
-    async fn compromise(self, session: &Session) -> Result<(), Failure> {
-        let request = kms::CompromiseVersionRequest {
-            request_id: self.change.request_id(),
-            reason: self.change.reason(),
-            version: self.version,
-            key: self.key,
-        };
-        let response = session.client().await?.compromise_version(request).await?;
-        let version = response.version.clone().unwrap_or_default();
-        session.printer.message(&response, |now| {
-            let mut shown = version_record(&version, now);
-            if let Some(replacement) = &response.replacement {
-                shown.push_str("\nREPLACEMENT\n");
-                shown.push_str(&version_record(replacement, now));
-            }
-            shown
-        })
-    }
-
-    async fn destroy(self, session: &Session, wait: Option<Duration>) -> Result<(), Failure> {
+    async fn destroy(
+        self,
+        session: &Session,
+        wait: Option<Duration>,
+        not_safe: bool,
+    ) -> Result<(), Failure> {
         let request = kms::ScheduleDestroyRequest {
             request_id: self.change.request_id(),
             reason: self.change.reason(),
             version: self.version,
             key: self.key,
             wait,
-            not_safe: false,
+            not_safe,
         };
         let response = session.client().await?.schedule_destroy(request).await?;
         let version = response.version.clone().unwrap_or_default();
