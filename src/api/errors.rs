@@ -27,6 +27,7 @@ pub fn status(refusal: &Refusal) -> Status {
         | Refusal::KeyDisabled
         | Refusal::VersionNotUsable { .. }
         | Refusal::IllegalStep(_)
+        | Refusal::RetireNotSafe { .. }
         | Refusal::AlreadyExists { .. }
         | Refusal::TooLarge { .. }
         | Refusal::Internal { .. } => {}
@@ -83,9 +84,10 @@ const fn code(refusal: &Refusal) -> Code {
         Refusal::InvalidArgument { .. }
         | Refusal::ContextTooLarge(_)
         | Refusal::InvalidCiphertext { .. } => Code::InvalidArgument,
-        Refusal::KeyDisabled | Refusal::VersionNotUsable { .. } | Refusal::IllegalStep(_) => {
-            Code::FailedPrecondition
-        }
+        Refusal::KeyDisabled
+        | Refusal::VersionNotUsable { .. }
+        | Refusal::IllegalStep(_)
+        | Refusal::RetireNotSafe { .. } => Code::FailedPrecondition,
         Refusal::AlreadyExists { .. } => Code::AlreadyExists,
         Refusal::Conflict => Code::Aborted,
         Refusal::TooLarge { .. } => Code::ResourceExhausted,

@@ -248,6 +248,7 @@ impl keys_server::Keys for Api {
                 version: parse::version(asked.version)?,
                 wait: parse::destroy_wait(asked.wait.as_ref())?,
                 reason: parse::reason(&asked.reason)?,
+                not_safe: asked.not_safe,
                 request,
             })
         };

@@ -65,6 +65,11 @@ const fn stream(service: ServiceName, path: &'static str, request_bytes_max: usi
     Method { path, service, shape: Shape::Stream, request_bytes_max, deadline_ms_max: u64::MAX }
 }
 
+/// One that reads the whole audit log.
+const fn long(service: ServiceName, path: &'static str, request_bytes_max: usize) -> Method {
+    Method { path, service, shape: Shape::Unary, request_bytes_max, deadline_ms_max: 600_000 }
+}
+
 use ServiceName::{Access, Audit, Crypto, Health, Keys, Operator, Rotation};
 
 /// The table.
@@ -121,7 +126,7 @@ pub const METHODS: &[Method] = &[
     unary (Rotation, "/bulla.kms.v1.Rotation/SetLadder",                    SMALL),
     unary (Rotation, "/bulla.kms.v1.Rotation/GetLadder",                    SMALL),
     unary (Rotation, "/bulla.kms.v1.Rotation/ResumeLadder",                 SMALL),
-    unary (Rotation, "/bulla.kms.v1.Rotation/GetExposure",                  SMALL),
+    long  (Rotation, "/bulla.kms.v1.Rotation/GetExposure",                  SMALL),
     unary (Access,   "/bulla.kms.v1.Access/BindRole",                        SMALL),
     unary (Access,   "/bulla.kms.v1.Access/UnbindRole",                      SMALL),
     unary (Access,   "/bulla.kms.v1.Access/ListRoleBindings",                SMALL),

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod census;
 mod crypto;
 mod detached;
 mod echo;

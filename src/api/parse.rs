@@ -191,7 +191,7 @@ pub(super) fn request(
     }))
 }
 
-fn millis(duration: &prost_types::Duration) -> Option<u64> {
+pub(super) fn millis(duration: &prost_types::Duration) -> Option<u64> {
     let seconds = u64::try_from(duration.seconds).ok()?;
     let nanos = u64::try_from(duration.nanos).ok()?;
     seconds.checked_mul(1_000)?.checked_add(nanos.div_euclid(1_000_000))

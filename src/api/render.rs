@@ -153,7 +153,7 @@ pub(super) fn duration(millis: u64) -> prost_types::Duration {
     }
 }
 
-fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     timestamp_us(time.unix_ms().saturating_mul(1_000))
 }
 

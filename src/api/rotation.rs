@@ -3,64 +3,86 @@
 use bulla_proto::kms::{self, rotation_server};
 use tonic::{Request, Response, Status};
 
-use super::Api;
+use super::{Api, census, parse, render};
+use crate::census::RunningScan;
+use crate::policy::Action;
+use crate::service::{GetCensus, ListStores, RetireCheck};
 
 #[tonic::async_trait]
 impl rotation_server::Rotation for Api {
     async fn register_store(
         &self,
-        _: Request<kms::RegisterStoreRequest>,
+        request: Request<kms::RegisterStoreRequest>,
     ) -> Result<Response<kms::RegisterStoreResponse>, Status> {
-        Err(Status::unimplemented("register_store"))
+        let render = |store| kms::RegisterStoreResponse { store: Some(census::registered(&store)) };
+        self.change(Action::RegisterStore, request, census::register_store, render).await
     }
 
     async fn list_stores(
         &self,
-        _: Request<kms::ListStoresRequest>,
+        request: Request<kms::ListStoresRequest>,
     ) -> Result<Response<kms::ListStoresResponse>, Status> {
-        Err(Status::unimplemented("list_stores"))
+        let parse = |asked: kms::ListStoresRequest| {
+            Ok(ListStores {
+                after: census::store_page_token(&asked.page_token)?,
+                page_size: parse::page_size(asked.page_size)?,
+            })
+        };
+        self.perform(request, parse, |page| census::stores(&page)).await
     }
 
     async fn report_restore(
         &self,
-        _: Request<kms::ReportRestoreRequest>,
+        request: Request<kms::ReportRestoreRequest>,
     ) -> Result<Response<kms::ReportRestoreResponse>, Status> {
-        Err(Status::unimplemented("report_restore"))
+        let render = |store| kms::ReportRestoreResponse { store: Some(census::registered(&store)) };
+        self.change(Action::ReportRestore, request, census::report_restore, render).await
     }
 
     async fn get_census(
         &self,
-        _: Request<kms::GetCensusRequest>,
+        request: Request<kms::GetCensusRequest>,
     ) -> Result<Response<kms::GetCensusResponse>, Status> {
-        Err(Status::unimplemented("get_census"))
+        let parse = |asked: kms::GetCensusRequest| Ok(GetCensus { key: parse::key(&asked.key)? });
+        self.perform(request, parse, |view| census::census(&view)).await
     }
 
     async fn retire_check(
         &self,
-        _: Request<kms::RetireCheckRequest>,
+        request: Request<kms::RetireCheckRequest>,
     ) -> Result<Response<kms::RetireCheckResponse>, Status> {
-        Err(Status::unimplemented("retire_check"))
+        let parse = |asked: kms::RetireCheckRequest| {
+            let (key, version) = (parse::key(&asked.key)?, parse::version(asked.version)?);
+            Ok(RetireCheck { key, version })
+        };
+        self.perform(request, parse, |judged| census::judged(&judged)).await
     }
 
     async fn waive_unnamed_store(
         &self,
-        _: Request<kms::WaiveUnnamedStoreRequest>,
+        request: Request<kms::WaiveUnnamedStoreRequest>,
     ) -> Result<Response<kms::WaiveUnnamedStoreResponse>, Status> {
-        Err(Status::unimplemented("waive_unnamed_store"))
+        let render = |()| kms::WaiveUnnamedStoreResponse {};
+        self.change(Action::WaiveUnnamedStore, request, census::waive_unnamed_store, render).await
     }
 
     async fn begin_scan(
         &self,
-        _: Request<kms::BeginScanRequest>,
+        request: Request<kms::BeginScanRequest>,
     ) -> Result<Response<kms::BeginScanResponse>, Status> {
-        Err(Status::unimplemented("begin_scan"))
+        let render = |begun: RunningScan| kms::BeginScanResponse {
+            scan_id: begun.id.to_string(),
+            begin_time: Some(render::timestamp(begun.begin_time)),
+        };
+        self.change(Action::BeginScan, request, census::begin_scan, render).await
     }
 
     async fn report_scan(
         &self,
-        _: Request<kms::ReportScanRequest>,
+        request: Request<kms::ReportScanRequest>,
     ) -> Result<Response<kms::ReportScanResponse>, Status> {
-        Err(Status::unimplemented("report_scan"))
+        let render = |scan| kms::ReportScanResponse { scan: Some(census::scan(&scan)) };
+        self.change(Action::ReportScan, request, census::report_scan, render).await
     }
 
     async fn create_campaign(
@@ -156,8 +178,8 @@ impl rotation_server::Rotation for Api {
 
     async fn get_exposure(
         &self,
-        _: Request<kms::GetExposureRequest>,
+        request: Request<kms::GetExposureRequest>,
     ) -> Result<Response<kms::GetExposureResponse>, Status> {
-        Err(Status::unimplemented("get_exposure"))
+        self.perform(request, census::get_exposure, |view| census::exposure(&view)).await
     }
 }

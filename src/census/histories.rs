@@ -46,7 +46,7 @@ enum Happening {
     BeginScan(u8),
     Look(u8),
     EndScan(u8),
-    ScanAll,
+    Scan(u8),
     Waive(u8),
     Fold(u8),
     FoldAgain,
@@ -164,10 +164,10 @@ impl World {
             Happening::BeginScan(store) => self.begin_scan(store_of(store)),
             Happening::Look(store) => self.look(store_of(store)),
             Happening::EndScan(store) => self.end_scan(store_of(store)),
-            Happening::ScanAll => (1..=3).for_each(|store| {
-                self.begin_scan(store);
-                self.end_scan(store);
-            }),
+            Happening::Scan(store) => {
+                self.begin_scan(store_of(store));
+                self.end_scan(store_of(store));
+            }
             Happening::Waive(version) => self.waive(self.version_of(version)),
             Happening::Fold(records) => self.fold(records.into(), true),
             Happening::FoldAgain => self.fold(u64::MAX, false),
@@ -459,9 +459,10 @@ fn store_of(which: u8) -> u32 {
     1 + u32::from(which) % 3
 }
 
-fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+/// Anything, in any order.
+fn anything() -> impl Strategy<Value = Vec<Happening>> {
     let any = any::<u8>;
-    let free = prop_oneof![
+    let one = prop_oneof![
         4 => (0..4_000_u16).prop_map(Happening::Pass),
         4 => (any(), any()).prop_map(|(store, count)| Happening::Issue { store, count }),
         1 => proptest::bool::weighted(0.9).prop_map(Happening::IssueNowhere),
@@ -477,30 +478,78 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => any().prop_map(Happening::Restore),
         3 => any().prop_map(Happening::BeginScan),
         2 => any().prop_map(Happening::Look),
-        3 => any().prop_map(Happening::EndScan),
-        2 => Just(Happening::ScanAll),
+        5 => any().prop_map(Happening::EndScan),
+        3 => any().prop_map(Happening::Scan),
         1 => any().prop_map(Happening::Waive),
         3 => any().prop_map(Happening::Fold),
         1 => Just(Happening::FoldAgain),
         1 => Just(Happening::KillAgents),
     ];
-    // What an operator does to finish a rotation, in order, with anything in between.
-    let finish = prop::array::uniform6(proptest::bool::weighted(0.9)).prop_map(|kept| {
-        let way = [
-            Happening::Rotate,
-            Happening::MoveAll(0),
-            Happening::Pass(u16::MAX),
-            Happening::ScanAll,
-            Happening::Waive(0),
-            Happening::Fold(u8::MAX),
-        ];
-        way.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(step, _)| step).collect()
-    });
-    let parts = prop_oneof![
-        6 => free.prop_map(|one| vec![one]),
-        1 => finish,
+    prop::collection::vec(one, 0..40)
+}
+
+/// An operator finishes the rotation of version 1 while others copy, restore and write: the order of
+/// moves and scans is what is tried.
+fn finish() -> impl Strategy<Value = Vec<Happening>> {
+    let any = any::<u8>;
+    let issue = (any(), any()).prop_map(|(store, count)| Happening::Issue { store, count });
+    let early = prop_oneof![
+        4 => issue.clone(),
+        2 => any().prop_map(Happening::Backup),
+        1 => (any(), any()).prop_map(|(row, store)| Happening::Copy { row, store }),
+        1 => any().prop_map(Happening::Settle),
     ];
-    prop::collection::vec(parts, 5..40).prop_map(|parts| parts.concat())
+    let race = prop_oneof![
+        8 => any().prop_map(Happening::Scan),
+        4 => Just(Happening::MoveAll(0)),
+        3 => (any(), any()).prop_map(|(row, store)| Happening::Copy { row, store }),
+        2 => any().prop_map(Happening::Settle),
+        2 => (0..3_500_u16).prop_map(Happening::Pass),
+        1 => issue,
+        1 => any().prop_map(Happening::Backup),
+        1 => any().prop_map(Happening::Restore),
+        1 => any().prop_map(Happening::Delete),
+        1 => any().prop_map(Happening::BeginScan),
+        1 => any().prop_map(Happening::Look),
+        1 => any().prop_map(Happening::EndScan),
+        1 => Just(Happening::KillAgents),
+    ];
+    let last =
+        (any(), any(), any(), 0..3_500_u16, prop::option::of(any()), prop::option::of(any()));
+    let last = last.prop_flat_map(|(row, store, held, millis, restored, moved)| {
+        let scans = (0..3).map(Happening::Scan);
+        let others = [
+            Happening::Copy { row, store },
+            Happening::Settle(held),
+            Happening::Settle(held),
+            Happening::Pass(millis),
+        ];
+        let restore = restored.filter(|backup| backup % 3 == 0).map(Happening::Restore);
+        let moved = moved.map(|_| Happening::MoveAll(0));
+        let all: Vec<_> = scans.chain(others).chain(restore).chain(moved).collect();
+        Just(all).prop_shuffle()
+    });
+    let parts = (
+        prop::collection::vec(early, 1..5),
+        prop::collection::vec(race, 0..12),
+        prop::bool::ANY,
+        last,
+    );
+    parts.prop_map(|(early, race, moved, last)| {
+        let stop = [Happening::Rotate, Happening::Pass(u16::MAX)];
+        let moved = moved.then_some([Happening::MoveAll(0), Happening::Pass(u16::MAX)]);
+        let moved = moved.into_iter().flatten().collect::<Vec<_>>();
+        let count = [Happening::Waive(0), Happening::Fold(u8::MAX)];
+        [&early[..], &stop, &race, &moved, &last, &count].concat()
+    })
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    prop_oneof![
+        1 => anything(),
+        2 => finish(),
+        1 => (finish(), anything()).prop_map(|(first, then)| [first, then].concat()),
+    ]
 }
 
 #[test]
@@ -537,5 +586,54 @@ fn g04_whatever_happens_a_safe_version_is_in_no_registered_store() {
         panic!("{reason}\n{history:#?}");
     }
     outcome.unwrap();
-    assert!(safe.get() > u64::from(histories) / 20, "SAFE is reached");
+    assert!(safe.get() > u64::from(histories) / 50, "SAFE is reached");
+}
+
+/// A history that is told step by step, up to the answer about version 1.
+fn told(happenings: &[Happening]) -> (VerdictWord, bool) {
+    let mut world = World::new();
+    let stop = [Happening::Rotate, Happening::Pass(u16::MAX)];
+    let count = [Happening::Fold(u8::MAX)];
+    let early = [
+        Happening::Backup(2),
+        Happening::Issue { store: 2, count: 0 },
+        Happening::Issue { store: 1, count: 0 },
+        Happening::Settle(1),
+        Happening::Delete(0),
+        Happening::Settle(0),
+    ];
+    for happening in [&early[..], &stop, happenings, &count].concat() {
+        world.happen(happening);
+    }
+    (world.check(1).word, world.holds(1))
+}
+
+#[test]
+fn the_told_history_is_safe_when_nothing_comes_between() {
+    let way = [Happening::MoveAll(0), Happening::Settle(0), Happening::Pass(u16::MAX)];
+    let scans = [Happening::Scan(1), Happening::Scan(2)];
+    assert_eq!(told(&[&way[..], &scans].concat()), (VerdictWord::Safe, false));
+}
+
+#[test]
+fn a_copy_whose_source_was_lost_in_a_restore_is_looked_for_again() {
+    let way = [
+        Happening::Scan(1),
+        Happening::Copy { row: 0, store: 1 },
+        Happening::Restore(0),
+        Happening::Scan(2),
+    ];
+    assert_eq!(told(&way), (VerdictWord::Unknown, true));
+}
+
+#[test]
+fn a_copy_that_was_made_while_an_agent_held_the_new_blob_is_looked_for_again() {
+    let way = [
+        Happening::MoveAll(0),
+        Happening::Scan(1),
+        Happening::Copy { row: 0, store: 1 },
+        Happening::Settle(0),
+        Happening::Scan(2),
+    ];
+    assert_eq!(told(&way), (VerdictWord::Unknown, true));
 }

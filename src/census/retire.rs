@@ -237,13 +237,22 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for VerdictWord {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+// === impl VerdictWord ===
+
+impl VerdictWord {
+    /// The word shown to people and programs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Safe => "SAFE",
             Self::Unsafe => "UNSAFE",
             Self::Unknown => "UNKNOWN",
-        })
+        }
+    }
+}
+
+impl fmt::Display for VerdictWord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
 

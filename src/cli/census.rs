@@ -94,12 +94,19 @@ fn shown(census: &kms::GetCensusResponse, now: i64) -> String {
         }
     }
     let mut shown = table.render("no version of this key has issued anything");
-    let mut bars = census.versions.iter().map(|version| (version, Left::of(version)));
-    let mut bars = bars.by_ref().filter(|(_, left)| left.issued > 0).peekable();
-    if bars.peek().is_some() {
+    let bars = bars(census);
+    if !bars.is_empty() {
         shown.push_str("\nStill under each version, of what was issued:\n");
+        shown.push_str(&bars);
     }
-    for (version, left) in bars {
+    shown
+}
+
+/// A bar for each version that has issued anything.
+pub(crate) fn bars(census: &kms::GetCensusResponse) -> String {
+    let mut shown = String::new();
+    let bars = census.versions.iter().map(|version| (version, Left::of(version)));
+    for (version, left) in bars.filter(|(_, left)| left.issued > 0) {
         // Writing to a `String` cannot fail.
         let _ = writeln!(
             shown,

@@ -91,6 +91,18 @@ fn shown(response: &kms::RetireCheckResponse) -> String {
         ("state", state_name(response.state)),
         ("sequence", response.sequence.to_string()),
     ]));
+    shown.push_str(&reasons(response));
+    shown
+}
+
+/// What a verdict is called.
+pub(crate) fn verdict(response: &kms::RetireCheckResponse) -> String {
+    verdict_name(response.verdict)
+}
+
+/// What a verdict rests on: first what speaks against.
+pub(crate) fn reasons(response: &kms::RetireCheckResponse) -> String {
+    let mut shown = String::new();
     for (effect, heading) in GROUPS {
         let group = response.findings.iter().filter(|finding| finding.effect() == effect);
         let group: String = group.map(finding_lines).collect();

@@ -3,6 +3,7 @@
 use crate::crypto::{ContextError, OpenFailure, RandomFailed, VersionZero, WrapFailure};
 use crate::keys::State;
 use crate::store::StoreError;
+use crate::trail::TrailError;
 
 /// Why custody did not give or change something.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,9 @@ pub enum CustodyError {
     /// program makes it.
     #[error(transparent)]
     StoreDefect(StoreError),
+    /// The audit log cannot be read now.
+    #[error(transparent)]
+    Trail(#[from] TrailError),
     /// The operating system gave no randomness.
     #[error(transparent)]
     Random(#[from] RandomFailed),

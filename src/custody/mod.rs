@@ -7,6 +7,7 @@
 
 mod cache;
 mod campaigns;
+mod census;
 mod changes;
 mod error;
 mod lease;
@@ -19,6 +20,7 @@ mod rows;
 mod seal;
 mod spent;
 mod start;
+mod stores;
 mod tenant;
 mod watch;
 
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
 
 use crate::clock::Clock;
 use crate::crypto::{Kek, MacKey, Random};
@@ -34,6 +37,7 @@ use crate::policy::Permit;
 use crate::store::{Store, StoreStatus};
 
 use cache::Caches;
+use census::Place;
 use tenant::Tenants;
 
 pub use campaigns::{TrustedCampaign, TrustedProblem, TrustedProgress};
@@ -44,6 +48,7 @@ pub use records::{AliasEntry, RoleBinding, TrustedKey, TrustedVersion};
 pub use replicas::REPORT_MS;
 pub use seal::{KeyFile, Seal, SealError};
 pub use start::{Installed, StartError, create, open};
+pub use stores::{Read, STORES_REGISTERED_MAX};
 pub use watch::{Due, DuePage, DuePlace, KeyChange, Watched};
 
 /// The trusted records of one store.
@@ -62,6 +67,8 @@ pub struct Custody {
     caches: Caches,
     /// Every change up to this revision of the store has been forgotten from the caches.
     followed: AtomicU64,
+    /// How far the census has come, once it is known. Held while the log is counted.
+    census_place: Mutex<Option<Place>>,
 }
 
 // === impl Custody ===

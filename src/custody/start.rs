@@ -138,6 +138,7 @@ fn custody(
         tenants: ArcSwap::from_pointee(Tenants::default()),
         caches: Caches::new(),
         followed: AtomicU64::new(0),
+        census_place: tokio::sync::Mutex::new(None),
     }
 }
 

@@ -66,6 +66,10 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     });
     let scheduler = Scheduler::new(Desk::new(office, lane.clone()), holder);
     let scheduling = tokio::spawn(scheduler.run());
+    let counting = tokio::spawn({
+        let (custody, trail) = (Arc::clone(&office.custody), trail.clone());
+        async move { custody.run_census(&trail).await }
+    });
     let recording = tokio::spawn(record_refusals(refused, lane));
 
     let stopped = tokio::select! {
@@ -78,6 +82,7 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     serving.send_replace(false);
     switch.request();
     scheduling.abort();
+    counting.abort();
     following.abort();
     let longest = Duration::from_secs(config.limits.drain_seconds_max.into());
     let drained = timeout(longest, async { while runtimes.next_ended().await.is_some() {} }).await;

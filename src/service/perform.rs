@@ -217,6 +217,11 @@ impl Act<'_> {
         Ok(decide(&self.caller.principal, action, self.roles, None)?)
     }
 
+    /// The last record that is durable now.
+    pub fn durable_sequence(&self) -> u64 {
+        *self.office.trail.durable().borrow()
+    }
+
     /// The roles that the caller holds.
     pub fn roles(&self) -> &[Role] {
         self.roles

@@ -1,10 +1,13 @@
 //! Why a call was not done: one text for the caller, and a class that only the record has.
 
+use crate::census::Effect;
 use crate::crypto::{ContextError, OpenFailure, RewrapFailure, VersionZero, WrapFailure};
 use crate::custody::CustodyError;
 use crate::keys::{IllegalStep, KeyRefusal, State};
 use crate::policy::Denied;
 use crate::trail::TrailError;
+
+use super::retire_check::Judged;
 
 /// A refusal or failure. `Display` is what the caller reads.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,14 @@ pub enum Refusal {
     /// The step is not legal from where the version or key stands.
     #[error("{0}")]
     IllegalStep(KeyRefusal),
+    /// RetireCheck does not say SAFE.
+    #[error("{text}")]
+    RetireNotSafe {
+        /// What it says, for the record.
+        word: &'static str,
+        /// The first findings and what to do about them.
+        text: String,
+    },
     /// The name is taken.
     #[error("{field}: is taken already; choose another")]
     AlreadyExists {
@@ -93,6 +104,28 @@ impl Refusal {
         Self::InvalidArgument { field, problem: problem.to_string() }
     }
 
+    /// A version that RetireCheck does not call SAFE: what speaks against it, and the commands that
+    /// would supply what is missing.
+    pub(super) fn retire_not_safe(judged: &Judged) -> Self {
+        let (key, number) = (judged.version.key(), judged.version.number());
+        let word = judged.verdict.word.as_str();
+        let findings = judged.verdict.findings.iter();
+        let mut open = findings.filter(|finding| finding.code.effect() != Effect::For);
+        let mut text = format!("version {number} is not SAFE to let go, it is {word}");
+        for finding in open.by_ref().take(FINDINGS_TOLD) {
+            text.push_str(&format!("; {}", finding.text));
+            if !finding.remedy.is_empty() {
+                text.push_str(&format!(" (run: {})", finding.remedy));
+            }
+        }
+        let more = match open.count() {
+            0 => "all of it".to_owned(),
+            more => format!("{more} more"),
+        };
+        text.push_str(&format!("; see {more} with: bulla key retire-check {key} {number}"));
+        Self::RetireNotSafe { word, text }
+    }
+
     /// The stable reason of the error's `google.rpc.ErrorInfo`, also in the record.
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -103,6 +136,7 @@ impl Refusal {
             Self::KeyDisabled => "KEY_DISABLED",
             Self::IllegalStep(KeyRefusal::Disabled) => "KEY_DISABLED",
             Self::VersionNotUsable { .. } | Self::IllegalStep(_) => "VERSION_NOT_USABLE",
+            Self::RetireNotSafe { .. } => "RETIRE_NOT_SAFE",
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
             Self::Conflict => "CONFLICT",
             Self::TooLarge { .. } => "TOO_LARGE",
@@ -122,6 +156,7 @@ impl Refusal {
             | Self::AlreadyExists { field }
             | Self::TooLarge { field, .. } => field,
             Self::VersionNotUsable { state, .. } => state.name(),
+            Self::RetireNotSafe { word, .. } => word,
             Self::ContextTooLarge(_)
             | Self::KeyDisabled
             | Self::IllegalStep(_)
@@ -145,6 +180,7 @@ impl Refusal {
             | Self::KeyDisabled
             | Self::VersionNotUsable { .. }
             | Self::IllegalStep(_)
+            | Self::RetireNotSafe { .. }
             | Self::AlreadyExists { .. }
             | Self::TooLarge { .. } => true,
         }
@@ -174,6 +210,7 @@ impl From<CustodyError> for Refusal {
                 Self::invalid("cursor", "is too old; list the keys and start from an empty cursor")
             }
             CustodyError::Context(error) => error.into(),
+            CustodyError::Trail(error) => error.into(),
             CustodyError::StoreDefect(error) => internal("store", &error),
             CustodyError::Store(error) => Self::StoreUnavailable { problem: error.to_string() },
             error @ CustodyError::Tampered { .. } => internal("row_tampered", &error),
@@ -243,3 +280,6 @@ impl From<TrailError> for Refusal {
 fn internal(class: &'static str, error: &dyn std::error::Error) -> Refusal {
     Refusal::Internal { class, problem: error.to_string() }
 }
+
+/// How many findings an error tells.
+const FINDINGS_TOLD: usize = 3;

@@ -361,3 +361,10 @@ fn the_command_line_is_as_the_transcripts_say() {
     let server = TestServer::start();
     crate::transcripts::play_all("server", &server);
 }
+
+#[test]
+fn the_operators_chapters_on_rotation_do_what_they_say() {
+    let server = TestServer::start();
+    let chapters = ["Rotate", "Retire a version", "A key may have leaked"];
+    crate::transcripts::play_page("operations.md", &chapters, &server);
+}

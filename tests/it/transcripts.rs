@@ -47,6 +47,43 @@ pub(crate) fn play_all(folder: &str, callers: &dyn Callers) {
     assert!(differences.is_empty(), "\n{}", differences.join("\n"));
 }
 
+/// Plays the chapters of a page in `docs` as one transcript: its blocks that begin with
+/// "```console CALLER", in order.
+pub(crate) fn play_page(page: &str, chapters: &[&str], callers: &dyn Callers) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
+    let text = fs::read_to_string(&path).unwrap();
+    let (mut transcript, mut chapter, mut inside) = (String::new(), "", false);
+    for line in text.lines() {
+        // A line for each line, so that a difference is told with the page's own number.
+        let told = match line.strip_prefix("```") {
+            Some("") => {
+                inside = false;
+                String::new()
+            }
+            Some(fence) => {
+                let caller = fence.strip_prefix("console ").filter(|_| chapters.contains(&chapter));
+                inside = caller.is_some();
+                caller.map(|caller| format!("@ {caller}")).unwrap_or_default()
+            }
+            None if inside => line.to_owned(),
+            None => {
+                chapter = line.strip_prefix("## ").unwrap_or(chapter);
+                String::new()
+            }
+        };
+        transcript.push_str(&told);
+        transcript.push('\n');
+    }
+    for chapter in chapters {
+        assert!(text.contains(&format!("## {chapter}\n")), "no chapter {chapter} in {page}");
+    }
+    let played = tempfile::Builder::new().prefix(page).tempfile().unwrap();
+    fs::write(played.path(), transcript).unwrap();
+    if let Err(difference) = play(played.path(), callers) {
+        panic!("{page}\n{difference}");
+    }
+}
+
 #[test]
 fn what_needs_no_server_is_as_the_transcripts_say() {
     play_all("offline", &Nobody);

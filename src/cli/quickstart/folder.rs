@@ -68,6 +68,7 @@ impl Folder {
             folder.write(&format!("{}.toml", caller.name), &folder.profile(caller))?;
         }
         folder.write("bulla.toml", &folder.configuration())?;
+        folder.write("customers.connector.toml", CONNECTOR)?;
         Ok(folder)
     }
 
@@ -84,6 +85,12 @@ impl Folder {
     /// The server's configuration file.
     pub(super) fn configuration_file(&self) -> PathBuf {
         self.file("bulla.toml")
+    }
+
+    /// Lets the server's clock be ahead of this machine's, from now on.
+    pub(super) fn set_clock_ahead(&self, ahead_ms: u64) -> Result<(), Failure> {
+        let path = self.file("clock-ahead");
+        fs::write(&path, format!("{ahead_ms}\n")).map_err(|error| Failure::output(&path, &error))
     }
 
     /// What the server and its initialisation say.
@@ -144,6 +151,8 @@ impl Folder {
             "environment = \"development\"\n\
              listen = \"{listen}\"\n\
              data_directory = \"data\"\n\
+             # Milliseconds that this demo's clock is ahead: the tour moves it.\n\
+             clock_ahead_file = \"clock-ahead\"\n\
              \n\
              [tls]\n\
              certificate_file = \"tls/server.pem\"\n\
@@ -160,6 +169,18 @@ impl Folder {
         )
     }
 }
+
+/// Where the agent finds the table's blobs, and what each was bound to.
+const CONNECTOR: &str = "\
+# bulla rewrap run --connector customers.connector.toml
+[sqlite]
+file = \"customers.db\"
+table = \"customers\"
+column = \"dek\"
+
+[sqlite.context]
+table = { value = \"customers\" }
+";
 
 /// Makes the folder, or takes one that is there and empty.
 fn claim(path: &Path) -> Result<(), Failure> {

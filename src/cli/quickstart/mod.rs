@@ -5,6 +5,7 @@
 //! one folder, which is new or empty before. Never reachable from elsewhere, never left
 //! half-running.
 
+mod callers;
 mod certificates;
 mod folder;
 mod server;

@@ -141,25 +141,6 @@ impl Table {
         rows.and_then(Iterator::collect).map_err(failed)
     }
 
-    /// Puts re-wrapped keys in the place of those that they were made from: only where the old one
-    /// still is, so that a row that somebody changed meanwhile keeps what it has. All or none;
-    /// gives the number of rows that took the new one.
-    pub(super) fn swap(&mut self, moves: &[(u32, Vec<u8>, Vec<u8>)]) -> Result<usize, Failure> {
-        let transaction = self.database.transaction().map_err(failed)?;
-        let mut moved: usize = 0;
-        for (id, from, to) in moves {
-            let changed = transaction
-                .execute(
-                    "UPDATE customers SET dek = ?3 WHERE id = ?1 AND dek = ?2",
-                    params![id, from, to],
-                )
-                .map_err(failed)?;
-            moved = moved.saturating_add(changed);
-        }
-        transaction.commit().map_err(failed)?;
-        Ok(moved)
-    }
-
     /// SHA-256 over the column `sealed`: each row's id and length (u32, u64, big-endian) and bytes.
     pub(super) fn sealed_digest(&self) -> Result<String, Failure> {
         let mut hash = Sha256::new();
@@ -235,28 +216,6 @@ mod tests {
             assert!(flipped.open(&[7; 32]).is_err(), "byte {at}");
         }
         assert!(Row { sealed: row.sealed[..11].to_vec(), ..row }.open(&[7; 32]).is_err());
-    }
-
-    #[test]
-    fn moving_wrapped_keys_leaves_the_sealed_column_as_it_is() {
-        let (folder, customers) = (tempfile::tempdir().unwrap(), customers());
-        let mut table = table_of(&customers[..50], folder.path());
-        let before = table.sealed_digest().unwrap();
-        let new = [&[0; 22][..], &[0, 0, 0, 2]].concat();
-        let moves: Vec<_> =
-            table.rows().unwrap().into_iter().map(|row| (row.id, row.dek, new.clone())).collect();
-        assert_eq!(table.swap(&moves).unwrap(), 50);
-        assert_eq!(table.sealed_digest().unwrap(), before);
-        assert_eq!((table.count_under(1).unwrap(), table.count_under(2).unwrap()), (0, 50));
-    }
-
-    #[test]
-    fn a_row_that_changed_meanwhile_keeps_what_it_has() {
-        let (folder, customers) = (tempfile::tempdir().unwrap(), customers());
-        let mut table = table_of(&customers[..2], folder.path());
-        let old = table.rows().unwrap()[0].dek.clone();
-        assert_eq!(table.swap(&[(1, b"not what is there".to_vec(), b"new".to_vec())]).unwrap(), 0);
-        assert_eq!(table.rows().unwrap()[0].dek, old);
     }
 
     #[test]

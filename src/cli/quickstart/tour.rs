@@ -1,18 +1,17 @@
 //! The tour: what Bulla is for, on a table, a figure a step.
 //!
 //! Each step is done by the caller who may do it, and checked; what does not come out as it should
-//! is a failure and not a remark.
+//! is a failure and not a remark. Months pass in it: the demo's server has a clock that may be moved.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
-use bulla_client::{Client, kms};
-use zeroize::Zeroizing;
+use bulla_client::kms;
 
+use super::callers::{Callers, expect};
 use super::folder::Folder;
-use super::table::{Customer, Row, Table};
-use crate::cli::audit;
-use crate::cli::failure::{Exit, Failure};
+use super::table::{Customer, Table};
+use crate::cli::failure::Failure;
+use crate::cli::{census, retire};
 
 /// Says what was done, a line a step.
 pub(super) trait Narrator {
@@ -29,244 +28,125 @@ pub(super) struct Outcome {
     pub(super) audit_records: usize,
 }
 
-/// The callers, connected.
-struct Callers {
-    operator: Client,
-    app: Client,
-    rewrapper: Client,
-    auditor: Client,
+/// The table and what is known of it before anything was moved.
+struct Sealed {
+    customers: Vec<Customer>,
+    table: Table,
+    digest: String,
 }
 
-/// The whole tour, from an empty server to a finished rotation and its audit trail.
+/// The whole tour, from an empty server to an old version that is gone, and its audit trail.
 pub(super) async fn run(folder: &Folder, narrator: &dyn Narrator) -> Result<Outcome, Failure> {
-    let callers = Callers {
-        operator: folder.connection("operator").connect().await?,
-        app: folder.connection("app").connect().await?,
-        rewrapper: folder.connection("rewrapper").connect().await?,
-        auditor: folder.connection("auditor").connect().await?,
-    };
+    let callers = Callers::connect(folder).await?;
     let key = callers.create_key().await?;
-    narrator.say(&format!("key        {ALIAS}, {}, version {}", key.key_id, key.active_version))?;
-
-    let customers = Customer::all()?;
-    let mut table = Table::create(&folder.file("customers.db"))?;
-    let began = Instant::now();
-    callers.seal_all(&customers, &mut table).await?;
-    let (rows, under) = (customers.len(), table.count_under(1)?);
+    let old = key.active_version;
     narrator.say(&format!(
-        "encrypt    {rows} rows, each under a data key of its own, in {:.2?}: customers.db",
-        began.elapsed()
+        "key        {ALIAS}, {}, version {old}, rotates every 90 days",
+        key.key_id
     ))?;
-    expect(under == rows, "not every wrapped key is under version 1")?;
-    let before = table.sealed_digest()?;
+    let sealed = encrypt(folder, &callers, narrator).await?;
+    show_census(&callers, narrator).await?;
 
-    let version = callers.rotate().await?;
-    narrator
-        .say(&format!("rotate     version {version} wraps from now on, version 1 still opens"))?;
-    let opened = callers.open_all(&customers, &table).await?;
+    folder.set_clock_ahead(NINETY_DAYS_MS)?;
+    let new = callers.rotated(old).await?;
+    narrator.say(&format!(
+        "rotate     90 days later (the demo's clock was moved) the scheduler has made version {new}: \
+         it wraps, version {old} still opens"
+    ))?;
+    let (rows, customers) = (sealed.customers.len(), &sealed.customers);
+    let opened = callers.open_all(customers, &sealed.table).await?;
     narrator.say(&format!("open       {opened} of {rows} rows from before the rotation"))?;
 
-    let began = Instant::now();
-    let moved = callers.rewrap_all(&mut table).await?;
-    narrator.say(&format!(
-        "re-wrap    {moved} of {rows} wrapped keys moved by compare-and-swap in {:.2?}",
-        began.elapsed()
-    ))?;
-    let (left, arrived) = (table.count_under(1)?, table.count_under(version)?);
+    check(&callers, narrator, old, kms::RetireVerdict::Unknown).await?;
+    let moved = campaign(&callers, narrator, old).await?;
+    let (left, arrived) = (sealed.table.count_under(old)?, sealed.table.count_under(new)?);
     expect(left == 0 && arrived == rows, "not every wrapped key was moved")?;
-    narrator.say(&format!(
-        "count      {left} wrapped keys under version 1, {arrived} under {version}"
-    ))?;
-    let after = table.sealed_digest()?;
-    narrator.say(&format!("sha256     {before}  column sealed, before"))?;
+    let after = sealed.table.sealed_digest()?;
+    narrator.say(&format!("sha256     {}  column sealed, before", sealed.digest))?;
     narrator.say(&format!("sha256     {after}  column sealed, after"))?;
-    expect(before == after, "the sealed column changed")?;
-    let opened = callers.open_all(&customers, &table).await?;
-    narrator.say(&format!("open       {opened} of {rows} rows under version {version}"))?;
+    expect(sealed.digest == after, "the sealed column changed")?;
+    check(&callers, narrator, old, kms::RetireVerdict::Safe).await?;
 
-    let refusal = callers.refused(&table).await?;
+    callers.schedule_destroy(old).await?;
+    folder.set_clock_ahead(NINETY_DAYS_MS.saturating_add(THIRTY_DAYS_MS))?;
+    callers.destroyed(old).await?;
+    narrator
+        .say(&format!("destroy    30 days later version {old} is gone, and nothing misses it"))?;
+    let opened = callers.open_all(customers, &sealed.table).await?;
+    narrator.say(&format!("open       {opened} of {rows} rows, all under version {new}"))?;
+    show_census(&callers, narrator).await?;
+
+    let refusal = callers.refused(&sealed.table).await?;
     narrator.say(&format!("refuse     the re-wrapper may not decrypt: {refusal}"))?;
     let audit_records = callers.show_audit(narrator).await?;
     Ok(Outcome { key_id: key.key_id, rows, moved, sealed_sha256: after, audit_records })
 }
 
-// === impl Callers ===
-
-impl Callers {
-    async fn create_key(&self) -> Result<kms::Key, Failure> {
-        let request = kms::CreateKeyRequest {
-            alias: ALIAS.into(),
-            description: "the quickstart's customers".into(),
-            ..Default::default()
-        };
-        let created = self.operator.create_key(request).await?;
-        created.key.ok_or_else(|| Failure::new(Exit::Internal, "the server made no key"))
-    }
-
-    async fn rotate(&self) -> Result<u32, Failure> {
-        let request = kms::RotateKeyRequest {
-            key: ALIAS.into(),
-            reason: "quickstart".into(),
-            ..Default::default()
-        };
-        let rotated = self.operator.rotate_key(request).await?;
-        Ok(rotated.version.unwrap_or_default().version)
-    }
-
-    /// A data key for each row, in batches.
-    async fn seal_all(&self, customers: &[Customer], table: &mut Table) -> Result<(), Failure> {
-        for batch in customers.chunks(BATCH_ROWS) {
-            let request = kms::GenerateDataKeysRequest {
-                key: ALIAS.into(),
-                encryption_context: context(),
-                count: u32::try_from(batch.len()).unwrap_or(u32::MAX),
-                ..Default::default()
-            };
-            let made = self.app.generate_data_keys(request).await?.data_keys;
-            expect(made.len() == batch.len(), "the server made another number of data keys")?;
-            let mut rows = Vec::with_capacity(batch.len());
-            for (customer, data_key) in batch.iter().zip(made) {
-                let plaintext = Zeroizing::new(data_key.plaintext);
-                rows.push((customer, customer.seal(&plaintext, data_key.ciphertext)?));
-            }
-            table.insert(&rows)?;
-        }
-        Ok(())
-    }
-
-    /// Opens every row and compares it with its customer; gives how many were opened.
-    async fn open_all(&self, customers: &[Customer], table: &Table) -> Result<usize, Failure> {
-        let rows = table.rows()?;
-        expect(rows.len() == customers.len(), "the table has another number of rows")?;
-        let mut opened: usize = 0;
-        for (customers, rows) in customers.chunks(BATCH_ROWS).zip(rows.chunks(BATCH_ROWS)) {
-            let requests = rows.iter().map(|row| decrypt(row, ALIAS)).collect();
-            let results =
-                self.app.decrypt_many(kms::DecryptManyRequest { requests }).await?.results;
-            expect(results.len() == rows.len(), "the server gave another number of results")?;
-            for ((customer, row), result) in customers.iter().zip(rows).zip(results) {
-                let data_key = match result.outcome {
-                    Some(kms::decrypt_result::Outcome::Opened(opened)) => opened.plaintext,
-                    other => return Err(refused_item(row.id, reason_of_open(other))),
-                };
-                let sensitive = row.open(&Zeroizing::new(data_key))?;
-                expect(sensitive == customer.sensitive, "a row opened to something else")?;
-                opened = opened.saturating_add(1);
-            }
-        }
-        Ok(opened)
-    }
-
-    /// Moves every wrapped key to the active version; gives how many rows took theirs.
-    async fn rewrap_all(&self, table: &mut Table) -> Result<usize, Failure> {
-        let rows = table.rows()?;
-        let messages: Vec<_> = rows
-            .chunks(BATCH_ROWS)
-            .map(|batch| kms::ReEncryptStreamRequest {
-                requests: batch.iter().map(re_encrypt).collect(),
-            })
-            .collect();
-        let mut answers = self.rewrapper.re_encrypt_stream(tokio_stream::iter(messages)).await?;
-        let (mut moved, mut waiting) = (0_usize, rows.into_iter());
-        while let Some(answer) = answers.message().await? {
-            let mut moves = Vec::with_capacity(answer.results.len());
-            for (result, row) in answer.results.into_iter().zip(waiting.by_ref()) {
-                match result.outcome {
-                    Some(kms::re_encrypt_result::Outcome::Moved(new)) => {
-                        moves.push((row.id, row.dek, new.ciphertext));
-                    }
-                    Some(kms::re_encrypt_result::Outcome::Refusal(refusal)) => {
-                        return Err(refused_item(row.id, refusal.reason));
-                    }
-                    None => return Err(refused_item(row.id, String::new())),
-                }
-            }
-            moved = moved.saturating_add(table.swap(&moves)?);
-        }
-        Ok(moved)
-    }
-
-    /// The re-wrapper tries to read a row's data key. It must not get it.
-    async fn refused(&self, table: &Table) -> Result<String, Failure> {
-        let rows = table.rows()?;
-        let row = rows.first().ok_or_else(|| Failure::new(Exit::Internal, "no rows"))?;
-        match self.rewrapper.decrypt(decrypt(row, "")).await {
-            Err(error) if REFUSALS.contains(&error.reason()) => Ok(error.reason().to_owned()),
-            Err(error) => Err(Failure::from(error).during("the re-wrapper's decrypt")),
-            Ok(_) => Err(Failure::new(Exit::Internal, "the re-wrapper could decrypt")),
-        }
-    }
-
-    /// Shows the end of the trail; gives how many records there are.
-    async fn show_audit(&self, narrator: &dyn Narrator) -> Result<usize, Failure> {
-        let (mut records, mut after) = (Vec::new(), 0);
-        loop {
-            let page = audit::page(&self.auditor, after, u64::MAX).await?;
-            records.extend(page.records);
-            if page.end {
-                break;
-            }
-            after = page.next_after_sequence;
-        }
-        let refused = records
-            .iter()
-            .any(|record| record.outcome == "REFUSED" && record.principal.ends_with("/rewrapper"));
-        expect(refused, "the audit trail does not have the refusal")?;
-        narrator.say(&format!(
-            "audit      {} records, who did what and what was refused; the last {}:",
-            records.len(),
-            records.len().min(SHOWN_RECORDS)
-        ))?;
-        narrator.say(audit::headings().trim_end())?;
-        let skipped = records.len().saturating_sub(SHOWN_RECORDS);
-        records
-            .iter()
-            .skip(skipped)
-            .try_for_each(|record| narrator.say(audit::line(record).trim_end()))?;
-        Ok(records.len())
-    }
+/// Each row under a data key of its own, for a store that is registered.
+async fn encrypt(
+    folder: &Folder,
+    callers: &Callers<'_>,
+    narrator: &dyn Narrator,
+) -> Result<Sealed, Failure> {
+    let store = callers.register_store().await?;
+    narrator.say(&format!("store      {STORE} is store {store}"))?;
+    let customers = Customer::all()?;
+    let mut table = Table::create(&folder.file("customers.db"))?;
+    let began = Instant::now();
+    callers.seal_all(&customers, store, &mut table).await?;
+    let rows = customers.len();
+    narrator.say(&format!(
+        "encrypt    {rows} rows, each under a data key of its own, in {:.2?}: customers.db",
+        began.elapsed()
+    ))?;
+    expect(table.count_under(1)? == rows, "not every wrapped key is under version 1")?;
+    let digest = table.sealed_digest()?;
+    Ok(Sealed { customers, table, digest })
 }
 
-fn context() -> BTreeMap<String, String> {
-    [("table".to_owned(), "customers".to_owned())].into()
+/// Moves everything off `version`; gives how many wrapped keys were moved.
+async fn campaign(
+    callers: &Callers<'_>,
+    narrator: &dyn Narrator,
+    version: u32,
+) -> Result<usize, Failure> {
+    let begun = callers.create_campaign(version).await?;
+    narrator.say(&format!("campaign   {}: bulla rewrap run", begun.campaign_id))?;
+    let began = Instant::now();
+    callers.run_agent(&begun).await?;
+    let ended = callers.campaign(&begun.campaign_id).await?;
+    expect(ended.state() == kms::CampaignState::Done, "the campaign is not done")?;
+    let moved = ended.stores.iter().map(|store| store.moved).fold(0, u64::saturating_add);
+    narrator.say(&format!(
+        "re-wrap    {moved} wrapped keys moved by compare-and-swap and proven by a scan, in {:.2?}",
+        began.elapsed()
+    ))?;
+    Ok(usize::try_from(moved).unwrap_or(usize::MAX))
 }
 
-fn decrypt(row: &Row, key: &str) -> kms::DecryptRequest {
-    kms::DecryptRequest {
-        ciphertext: row.dek.clone(),
-        encryption_context: context(),
-        key: key.to_owned(),
-    }
+async fn show_census(callers: &Callers<'_>, narrator: &dyn Narrator) -> Result<(), Failure> {
+    narrator.say("census     what each version still protects")?;
+    narrator.say(census::bars(&callers.census().await?).trim_end())
 }
 
-fn re_encrypt(row: &Row) -> kms::ReEncryptRequest {
-    kms::ReEncryptRequest {
-        ciphertext: row.dek.clone(),
-        source_encryption_context: context(),
-        ..Default::default()
-    }
-}
-
-fn reason_of_open(outcome: Option<kms::decrypt_result::Outcome>) -> String {
-    match outcome {
-        Some(kms::decrypt_result::Outcome::Refusal(refusal)) => refusal.reason,
-        _ => String::new(),
-    }
-}
-
-fn refused_item(id: u32, reason: String) -> Failure {
-    Failure::new(Exit::Data, format!("the server refused the wrapped key of row {id}: {reason}"))
-}
-
-fn expect(fulfilled: bool, otherwise: &str) -> Result<(), Failure> {
-    if fulfilled { Ok(()) } else { Err(Failure::new(Exit::Internal, otherwise)) }
+/// Asks whether `version` can be let go, and shows why.
+async fn check(
+    callers: &Callers<'_>,
+    narrator: &dyn Narrator,
+    version: u32,
+    expected: kms::RetireVerdict,
+) -> Result<(), Failure> {
+    let check = callers.retire_check(version).await?;
+    narrator.say(&format!("retire     may version {version} go? {}", retire::verdict(&check)))?;
+    narrator.say(retire::reasons(&check).trim_end())?;
+    expect(check.verdict() == expected, "the check does not say what it should")
 }
 
 /// The key of the tour.
 pub(super) const ALIAS: &str = "customers";
 
-/// What a refusal is called: one answer for "not there" and "not yours".
-const REFUSALS: [&str; 2] = ["PERMISSION_DENIED", "KEY_NOT_FOUND"];
+/// Where its blobs are.
+pub(super) const STORE: &str = "customers-db/customers.dek";
 
-const BATCH_ROWS: usize = 250;
-const SHOWN_RECORDS: usize = 12;
+const NINETY_DAYS_MS: u64 = 90 * 24 * 60 * 60 * 1_000;
+const THIRTY_DAYS_MS: u64 = 30 * 24 * 60 * 60 * 1_000;

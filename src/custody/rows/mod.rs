@@ -4,8 +4,10 @@
 //! a good MAC can only be a defect of this program or of a newer one.
 
 mod campaigns;
+mod census;
 mod installation;
 mod scheduler;
+mod store;
 
 use bulla_proto::stored;
 use prost::Message;
@@ -17,8 +19,10 @@ use crate::keys::{
 use crate::policy::{PrincipalId, Role};
 
 pub(super) use campaigns::{ProblemRecord, ProgressRecord};
+pub(super) use census::{CENSUS_ROW, CensusPosition, CensusRecord, ScansRecord, WaiverRecord};
 pub(super) use installation::{INSTALLATION_ROW, Installation, RootSlot, TenantRecord};
 pub(super) use scheduler::{ReplicaRecord, SCHEDULER_ROW, SchedulerRecord};
+pub(super) use store::StoreNameRecord;
 
 /// A kind of row that custody reads and writes.
 pub(super) trait Record: Sized {
