@@ -18,6 +18,7 @@ mod operator;
 mod parse;
 mod render;
 mod rotation;
+mod schedule;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -150,9 +150,9 @@ impl rotation_server::Rotation for Api {
 
     async fn rotate_due(
         &self,
-        _: Request<kms::RotateDueRequest>,
+        request: Request<kms::RotateDueRequest>,
     ) -> Result<Response<kms::RotateDueResponse>, Status> {
-        Err(Status::unimplemented("rotate_due"))
+        self.rotate_what_is_due(request).await
     }
 
     async fn set_ladder(

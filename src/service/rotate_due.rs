@@ -42,12 +42,8 @@ pub struct RotatedDue {
 
 impl Desk {
     /// Rotates every key of the caller's tenant that is due, within the budget and a bounded time.
-    pub async fn rotate_due(
-        &self,
-        caller: &Caller,
-        asked: Result<(), Refusal>,
-    ) -> Result<RotatedDue, Refusal> {
-        let due = self.perform(caller, asked.map(|()| ListDue)).await?;
+    pub async fn rotate_due(&self, caller: &Caller) -> Result<RotatedDue, Refusal> {
+        let due = self.perform(caller, Ok(ListDue)).await?;
         let clock = &self.office().clock;
         let until_ms = clock.running_ms().saturating_add(ROTATING_MS_MAX);
         let mut done = RotatedDue::default();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::Record;
 use crate::custody::{Custody, Mandate, Past, RequestKey, Spend, TrustedKey, TrustedVersion, Turn};
-use crate::keys::{KeyRef, Reason};
+use crate::keys::{KeyRef, KeyRefusal, Reason};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
@@ -64,7 +64,11 @@ impl Change for RotateKey {
         let primary = act.custody.primary_version(act.permit, &was).await?;
         let prepared = act.custody.prepared_version(act.permit, &was).await?;
         let ready = prepared.as_deref().map(|prepared| prepared.version());
-        let after = was.key().rotate(primary.version(), ready, self.reason.clone(), present)?;
+        let rotated = was.key().rotate(primary.version(), ready, self.reason.clone(), present);
+        let after = match rotated {
+            Ok(after) => after,
+            Err(refusal) => return Err(unless_changed(act, &was, refusal).await?),
+        };
         let number = after.active.number();
         let mut changes = act.custody.change(act.permit)?;
         changes.put_key(&after.key, &was);
@@ -100,4 +104,15 @@ async fn due_turn(act: &Act<'_>, key: &TrustedKey, mandate: Mandate) -> Result<T
     let is_due = key.key().due_time().is_some_and(|due| present.has_reached(due))
         || act.custody.is_spent(act.permit, key, present).await?;
     if is_due { Ok(turn) } else { Err(Refusal::Conflict) }
+}
+
+/// A rotation between the reading of the key and of its version is a lost race and no illegal step.
+async fn unless_changed(
+    act: &Act<'_>,
+    key: &TrustedKey,
+    refusal: KeyRefusal,
+) -> Result<Refusal, Refusal> {
+    let now = act.custody.key_by_id(act.permit, key.id()).await?;
+    let is_same = now.revision() == key.revision();
+    Ok(if is_same { refusal.into() } else { Refusal::Conflict })
 }

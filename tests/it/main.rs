@@ -12,6 +12,7 @@ mod kill;
 mod layering;
 mod listener;
 mod memory_scan;
+mod rotation;
 mod server;
 #[path = "../store/mod.rs"]
 mod store;

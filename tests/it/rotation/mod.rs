@@ -1,0 +1,274 @@
+//! What happens by itself, on clocks that a test moves: whole programs but for the network, on one
+//! store in memory.
+
+mod budget;
+mod clocks;
+mod lease;
+mod proof;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use bulla::clock::{Clock, ManualClock};
+use bulla::crypto::OsRandom;
+use bulla::custody::{self, Budget, Custody, Installed, KeyFile};
+use bulla::keys::{
+    Description, DestroyWait, KeyId, KeyRef, Reason, RotationLimit, RotationPeriod, State, Tags,
+    TenantId, Timestamp,
+};
+use bulla::policy::{Action, Principal, PrincipalId, Role};
+use bulla::rotation::{Done, Scheduler};
+use bulla::service::{
+    BindRole, Caller, CreateKey, Desk, GetKey, ListVersions, Office, Refusal, RoleChange,
+    RotateKey, ScheduleDestroy,
+};
+use bulla::store::{MemoryStore, Options};
+use bulla::trail::{Disk, LogFile, Trail};
+
+const SECOND: i64 = 1_000;
+const HOUR: i64 = 3_600 * SECOND;
+const DAY: i64 = 24 * HOUR;
+const YEARS_10: i64 = 3_652 * DAY;
+/// 2026-09-21.
+const START: i64 = 1_790_000_000_000;
+
+const BUDGET: Budget = Budget { rotations_per_hour_max: 600, destructions_per_hour_max: 100 };
+
+/// A store, and what opens it.
+struct Site {
+    store: Arc<MemoryStore>,
+    /// The store's own clock.
+    clock: Arc<ManualClock>,
+    folder: tempfile::TempDir,
+    tenant: TenantId,
+}
+
+/// A program that serves the store, with a clock and an audit log of its own.
+struct Program {
+    desk: Desk,
+    clock: Arc<ManualClock>,
+    scheduler: Scheduler,
+    manager: Caller,
+    lane: tokio::task::JoinHandle<()>,
+}
+
+/// An audit log in memory.
+#[derive(Clone, Default)]
+struct MemoryDisk(Arc<Mutex<Vec<u8>>>);
+
+// === impl Site ===
+
+impl Site {
+    /// A new installation whose clocks stand at [`START`].
+    async fn new() -> Self {
+        let clock = Arc::new(ManualClock::at_ms(START));
+        let shown = Arc::clone(&clock);
+        let options = Options { clock: Arc::new(move || shown.unix_ms()), ..Options::default() };
+        let store = Arc::new(MemoryStore::with(options));
+        let folder = tempfile::tempdir().unwrap();
+        let seal = KeyFile::create(&folder.path().join("root.key"), &OsRandom).unwrap();
+        let made = custody::create(installed(&store, &clock), &seal).await.unwrap();
+        let tenant = made.add_tenant("demo").await.unwrap();
+        let site = Self { store, clock, folder, tenant };
+        site.program().await.become_manager(tenant).await;
+        site
+    }
+
+    /// Another program on the store, whose clock says what the store's says.
+    async fn program(&self) -> Program {
+        self.program_with(BUDGET).await
+    }
+
+    async fn program_with(&self, budget: Budget) -> Program {
+        let clock = Arc::new(ManualClock::at_ms(self.clock.unix_ms()));
+        let seal = KeyFile::read(&self.folder.path().join("root.key")).unwrap();
+        let custody = custody::open(installed(&self.store, &clock), &seal).await.unwrap();
+        Program::new(Arc::new(custody), clock, budget, self.tenant)
+    }
+
+    /// Time passes for the store and for these programs.
+    fn pass(&self, programs: &[&Program], millis: i64) {
+        self.clock.advance_ms(millis);
+        programs.iter().for_each(|program| program.clock.advance_ms(millis));
+    }
+
+    /// The machine's clock, which is the store's too, is put elsewhere. No time passes.
+    fn jump(&self, programs: &[&Program], millis: i64) {
+        self.clock.jump_ms(millis);
+        programs.iter().for_each(|program| program.clock.jump_ms(millis));
+    }
+}
+
+fn installed(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>) -> Installed {
+    Installed {
+        store: Arc::<MemoryStore>::clone(store),
+        clock: Arc::<ManualClock>::clone(clock),
+        random: Arc::new(OsRandom),
+        environment: "development".to_owned(),
+    }
+}
+
+// === impl Program ===
+
+impl Program {
+    fn new(
+        custody: Arc<Custody>,
+        clock: Arc<ManualClock>,
+        budget: Budget,
+        tenant: TenantId,
+    ) -> Self {
+        let installation = custody.installation_id();
+        let disk = MemoryDisk::default();
+        let (trail, _) = Trail::open(Path::new("audit.log"), installation, &disk).unwrap();
+        let lane = trail.lane();
+        let holder = custody.new_holder_id().unwrap();
+        let office = Office {
+            custody,
+            trail,
+            clock: Arc::<ManualClock>::clone(&clock),
+            started: Instant::now(),
+            environment: "development",
+            budget,
+        };
+        let desk = Desk::new(Arc::new(office), lane.clone());
+        let scheduler = Scheduler::new(desk.clone(), holder);
+        let principal = PrincipalId::parse("spiffe://demo.bulla/operator").unwrap();
+        let source = "127.0.0.1:1".parse().unwrap();
+        let manager = Caller::remote(Principal::new(principal, tenant), source);
+        Self { desk, clock, scheduler, manager, lane: tokio::spawn(lane.run()) }
+    }
+
+    async fn become_manager(&self, tenant: TenantId) {
+        let bind = BindRole {
+            principal: self.manager.principal().id().clone(),
+            role: Role::KeyManager,
+            change: RoleChange::Bind,
+            request: None,
+        };
+        let installer = Caller::installer(tenant);
+        self.desk.perform_change(&installer, Action::BindRole, Ok(bind)).await.unwrap();
+    }
+
+    fn custody(&self) -> &Custody {
+        &self.desk.office().custody
+    }
+
+    async fn create_key(&self, period: RotationPeriod, time: Option<i64>) -> KeyId {
+        let create = CreateKey {
+            alias: None,
+            key_ring: None,
+            description: Description::default(),
+            tags: Tags::default(),
+            rotation_period: period,
+            rotation_wraps: RotationLimit::NEVER,
+            rotation_bytes: RotationLimit::NEVER,
+            rotation_time: time.map(Timestamp::from_unix_ms),
+            request: None,
+        };
+        let made = self.desk.perform_change(&self.manager, Action::CreateKey, Ok(create));
+        made.await.unwrap().key.id()
+    }
+
+    async fn rotate(&self, key: KeyId) -> Result<u32, Refusal> {
+        let (key, reason) = (KeyRef::Id(key), Reason::none());
+        let rotate = RotateKey { key, reason, mandate: None, request: None };
+        let rotated = self.desk.perform_change(&self.manager, Action::RotateKey, Ok(rotate)).await;
+        rotated.map(|rotated| rotated.version.number())
+    }
+
+    async fn schedule_destroy(&self, key: KeyId, version: u32) {
+        let destroy = ScheduleDestroy {
+            key: KeyRef::Id(key),
+            version,
+            wait: DestroyWait::from_ms(DestroyWait::MIN_MS).unwrap(),
+            reason: Reason::none(),
+            request: None,
+        };
+        let asked = self.desk.perform_change(&self.manager, Action::ScheduleDestroy, Ok(destroy));
+        asked.await.unwrap();
+    }
+
+    /// The states of a key's versions, which must be numbered from 1 without gaps.
+    async fn states(&self, key: KeyId) -> Vec<State> {
+        let list = ListVersions { key: KeyRef::Id(key), after: 0, page_size: 1_000 };
+        let page = self.desk.perform(&self.manager, Ok(list)).await.unwrap();
+        let mut states = Vec::new();
+        for version in page.versions {
+            states.push(version.version().state());
+            assert_eq!(version.number() as usize, states.len());
+        }
+        let active = states.iter().filter(|state| **state == State::Active).count();
+        assert!(active <= 1, "{states:?}");
+        states
+    }
+
+    async fn next_rotation_time(&self, key: KeyId) -> Option<i64> {
+        let get = GetKey { key: KeyRef::Id(key) };
+        let view = self.desk.perform(&self.manager, Ok(get)).await.unwrap();
+        view.key.key().next_rotation_time().map(Timestamp::unix_ms)
+    }
+
+    /// Looks until a look finds nothing to do any more. What was done in all.
+    async fn settle(&mut self) -> Done {
+        let mut sum = Done::default();
+        let mut idle = 0;
+        while idle < 100 {
+            let done = self.scheduler.look().await.unwrap();
+            sum.rotated += done.rotated;
+            sum.destroyed += done.destroyed;
+            sum.failed += done.failed;
+            idle = if done.rotated + done.destroyed == 0 { idle + 1 } else { 0 };
+        }
+        sum
+    }
+}
+
+impl Drop for Program {
+    /// As `kill -9` does: nothing is let go in an orderly way.
+    fn drop(&mut self) {
+        self.lane.abort();
+    }
+}
+
+// === impl MemoryDisk ===
+
+impl Disk for MemoryDisk {
+    fn open(&self, _: &Path) -> io::Result<Box<dyn LogFile>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl LogFile for MemoryDisk {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.0.lock().unwrap();
+        let from = bytes.get(offset as usize..).unwrap_or_default();
+        let read = from.len().min(into.len());
+        into[..read].copy_from_slice(&from[..read]);
+        Ok(read)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        let mut all = self.0.lock().unwrap();
+        let end = offset as usize + bytes.len();
+        if all.len() < end {
+            all.resize(end, 0);
+        }
+        all[offset as usize..end].copy_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.0.lock().unwrap().truncate(length as usize);
+        Ok(())
+    }
+}
