@@ -22,9 +22,14 @@ pub fn status(refusal: &Refusal) -> Status {
         Refusal::Conflict | Refusal::StoreUnavailable { .. } | Refusal::AuditUnavailable { .. } => {
             details.set_retry_info(Some(RETRY_AFTER));
         }
+        // Asking again before the store can be free helps nobody (attack J09).
+        Refusal::StoreHeld(held) => {
+            details.set_retry_info(Some(Duration::from_millis(held.free_in_ms)));
+        }
         Refusal::Denied { .. }
         | Refusal::InvalidCiphertext { .. }
         | Refusal::KeyDisabled
+        | Refusal::CampaignState(_)
         | Refusal::VersionNotUsable { .. }
         | Refusal::IllegalStep(_)
         | Refusal::RetireNotSafe { .. }
@@ -87,9 +92,10 @@ const fn code(refusal: &Refusal) -> Code {
         Refusal::KeyDisabled
         | Refusal::VersionNotUsable { .. }
         | Refusal::IllegalStep(_)
-        | Refusal::RetireNotSafe { .. } => Code::FailedPrecondition,
+        | Refusal::RetireNotSafe { .. }
+        | Refusal::CampaignState(_) => Code::FailedPrecondition,
         Refusal::AlreadyExists { .. } => Code::AlreadyExists,
-        Refusal::Conflict => Code::Aborted,
+        Refusal::Conflict | Refusal::StoreHeld(_) => Code::Aborted,
         Refusal::TooLarge { .. } => Code::ResourceExhausted,
         Refusal::StoreUnavailable { .. } | Refusal::AuditUnavailable { .. } => Code::Unavailable,
         Refusal::Internal { .. } => Code::Internal,

@@ -119,7 +119,7 @@ pub const METHODS: &[Method] = &[
     unary (Rotation, "/bulla.kms.v1.Rotation/PauseCampaign",                SMALL),
     unary (Rotation, "/bulla.kms.v1.Rotation/ResumeCampaign",               SMALL),
     unary (Rotation, "/bulla.kms.v1.Rotation/AbandonCampaign",              SMALL),
-    unary (Rotation, "/bulla.kms.v1.Rotation/ReportProgress",               SMALL),
+    unary (Rotation, "/bulla.kms.v1.Rotation/ReportProgress",               LARGE),
     unary (Rotation, "/bulla.kms.v1.Rotation/ListProblems",                 SMALL),
     unary (Rotation, "/bulla.kms.v1.Rotation/DecideProblem",                SMALL),
     unary (Rotation, "/bulla.kms.v1.Rotation/RotateDue",                    SMALL),

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod campaigns;
 mod census;
 mod crypto;
 mod detached;

@@ -208,7 +208,7 @@ fn timestamp(time: &prost_types::Timestamp) -> Option<Timestamp> {
     lawful.then(|| Timestamp::from_unix_ms(millis))
 }
 
-fn bad_page_token() -> Refusal {
+pub(super) fn bad_page_token() -> Refusal {
     Refusal::invalid("page_token", "must be the next_page_token of the page before, or empty")
 }
 

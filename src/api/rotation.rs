@@ -3,10 +3,24 @@
 use bulla_proto::kms::{self, rotation_server};
 use tonic::{Request, Response, Status};
 
-use super::{Api, census, parse, render};
+use super::{Api, campaigns, census, parse, render};
 use crate::census::RunningScan;
 use crate::policy::Action;
+use crate::service::{CampaignOrder, GetCampaign};
 use crate::service::{GetCensus, ListStores, RetireCheck};
+
+/// The steps of a campaign: each method differs in its messages' names only.
+macro_rules! step_campaign {
+    ($self:ident, $request:ident: $asked:ident, $order:expr, $response:ident) => {{
+        let order = $order;
+        let parse = move |asked: kms::$asked| {
+            let fields = (&*asked.campaign_id, &*asked.reason, &*asked.request_id);
+            campaigns::step(order, fields, &asked)
+        };
+        let render = |view| kms::$response { campaign: Some(campaigns::campaign(&view)) };
+        $self.change(order.action(), $request, parse, render).await
+    }};
+}
 
 #[tonic::async_trait]
 impl rotation_server::Rotation for Api {
@@ -87,65 +101,74 @@ impl rotation_server::Rotation for Api {
 
     async fn create_campaign(
         &self,
-        _: Request<kms::CreateCampaignRequest>,
+        request: Request<kms::CreateCampaignRequest>,
     ) -> Result<Response<kms::CreateCampaignResponse>, Status> {
-        Err(Status::unimplemented("create_campaign"))
+        let render =
+            |view| kms::CreateCampaignResponse { campaign: Some(campaigns::campaign(&view)) };
+        self.change(Action::CreateCampaign, request, campaigns::create, render).await
     }
 
     async fn get_campaign(
         &self,
-        _: Request<kms::GetCampaignRequest>,
+        request: Request<kms::GetCampaignRequest>,
     ) -> Result<Response<kms::GetCampaignResponse>, Status> {
-        Err(Status::unimplemented("get_campaign"))
+        let parse = |asked: kms::GetCampaignRequest| {
+            Ok(GetCampaign { campaign: campaigns::campaign_id(&asked.campaign_id)? })
+        };
+        let render = |view| kms::GetCampaignResponse { campaign: Some(campaigns::campaign(&view)) };
+        self.perform(request, parse, render).await
     }
 
     async fn list_campaigns(
         &self,
-        _: Request<kms::ListCampaignsRequest>,
+        request: Request<kms::ListCampaignsRequest>,
     ) -> Result<Response<kms::ListCampaignsResponse>, Status> {
-        Err(Status::unimplemented("list_campaigns"))
+        self.perform(request, campaigns::list, |page| campaigns::campaigns(&page)).await
     }
 
     async fn pause_campaign(
         &self,
-        _: Request<kms::PauseCampaignRequest>,
+        request: Request<kms::PauseCampaignRequest>,
     ) -> Result<Response<kms::PauseCampaignResponse>, Status> {
-        Err(Status::unimplemented("pause_campaign"))
+        step_campaign!(self, request: PauseCampaignRequest, CampaignOrder::Pause, PauseCampaignResponse)
     }
 
     async fn resume_campaign(
         &self,
-        _: Request<kms::ResumeCampaignRequest>,
+        request: Request<kms::ResumeCampaignRequest>,
     ) -> Result<Response<kms::ResumeCampaignResponse>, Status> {
-        Err(Status::unimplemented("resume_campaign"))
+        step_campaign!(self, request: ResumeCampaignRequest, CampaignOrder::Resume, ResumeCampaignResponse)
     }
 
     async fn abandon_campaign(
         &self,
-        _: Request<kms::AbandonCampaignRequest>,
+        request: Request<kms::AbandonCampaignRequest>,
     ) -> Result<Response<kms::AbandonCampaignResponse>, Status> {
-        Err(Status::unimplemented("abandon_campaign"))
+        step_campaign!(self, request: AbandonCampaignRequest, CampaignOrder::Abandon, AbandonCampaignResponse)
     }
 
     async fn report_progress(
         &self,
-        _: Request<kms::ReportProgressRequest>,
+        request: Request<kms::ReportProgressRequest>,
     ) -> Result<Response<kms::ReportProgressResponse>, Status> {
-        Err(Status::unimplemented("report_progress"))
+        let render = |progressed| campaigns::progressed(&progressed);
+        self.perform(request, campaigns::progress, render).await
     }
 
     async fn list_problems(
         &self,
-        _: Request<kms::ListProblemsRequest>,
+        request: Request<kms::ListProblemsRequest>,
     ) -> Result<Response<kms::ListProblemsResponse>, Status> {
-        Err(Status::unimplemented("list_problems"))
+        self.perform(request, campaigns::list_problems, |page| campaigns::problems(&page)).await
     }
 
     async fn decide_problem(
         &self,
-        _: Request<kms::DecideProblemRequest>,
+        request: Request<kms::DecideProblemRequest>,
     ) -> Result<Response<kms::DecideProblemResponse>, Status> {
-        Err(Status::unimplemented("decide_problem"))
+        let render =
+            |problem| kms::DecideProblemResponse { problem: Some(campaigns::problem(&problem)) };
+        self.change(Action::DecideProblem, request, campaigns::decide, render).await
     }
 
     async fn rotate_due(

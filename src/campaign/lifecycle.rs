@@ -30,6 +30,8 @@ pub enum CampaignStep {
     MoveAgain,
     /// Every store is clean.
     Finish,
+    /// Somebody decides about a problem.
+    Decide,
     /// Somebody gives it up.
     Abandon,
 }
@@ -97,8 +99,15 @@ impl fmt::Display for CampaignState {
 
 impl CampaignStep {
     /// Every step.
-    pub const ALL: [Self; 6] =
-        [Self::Pause, Self::Resume, Self::Verify, Self::MoveAgain, Self::Finish, Self::Abandon];
+    pub const ALL: [Self; 7] = [
+        Self::Pause,
+        Self::Resume,
+        Self::Verify,
+        Self::MoveAgain,
+        Self::Finish,
+        Self::Decide,
+        Self::Abandon,
+    ];
 
     /// Where this step leads from `state`.
     pub(super) fn from(self, state: CampaignState) -> Result<CampaignState, IllegalCampaignStep> {
@@ -115,7 +124,7 @@ impl CampaignStep {
             Self::Verify => "every store has been gone through; a scan of each must prove it",
             Self::MoveAgain => "a store must be gone through again",
             Self::Finish => "a scan of every store found nothing left",
-            Self::Pause | Self::Resume | Self::Abandon => "",
+            Self::Pause | Self::Resume | Self::Decide | Self::Abandon => "",
         }
     }
 
@@ -126,6 +135,7 @@ impl CampaignStep {
             Self::Verify => "verified",
             Self::MoveAgain => "gone through again",
             Self::Finish => "finished",
+            Self::Decide => "decided about",
             Self::Abandon => "abandoned",
         }
     }
@@ -135,19 +145,22 @@ impl CampaignStep {
 #[rustfmt::skip]
 const LEGAL_STEPS: &[(CampaignState, CampaignStep, CampaignState)] = {
     use CampaignState::{Done, Failed, Paused, Running, Verifying};
-    use CampaignStep::{Abandon, Finish, MoveAgain, Pause, Resume, Verify};
+    use CampaignStep::{Abandon, Decide, Finish, MoveAgain, Pause, Resume, Verify};
     &[
         (Running,   Pause,     Paused),
         (Running,   Verify,    Verifying),
+        (Running,   Decide,    Running),
         (Running,   Abandon,   Failed),
 
         (Verifying, Pause,     Paused),
         (Verifying, MoveAgain, Running),
         (Verifying, Finish,    Done),
+        (Verifying, Decide,    Verifying),
         (Verifying, Abandon,   Failed),
 
         // Where it goes from there is what its stores make of it.
         (Paused,    Resume,    Running),
+        (Paused,    Decide,    Paused),
         (Paused,    Abandon,   Failed),
     ]
 };

@@ -62,6 +62,14 @@ pub const LEASE_MS: u64 = 30_000;
 // === impl Campaign ===
 
 impl Campaign {
+    /// Whether `step` can be taken.
+    ///
+    /// # Errors
+    /// It is not legal from where the campaign stands.
+    pub fn check(&self, step: CampaignStep) -> Result<(), IllegalCampaignStep> {
+        step.from(self.state).map(|_| ())
+    }
+
     /// What `step` makes of it, and why it was taken.
     ///
     /// # Errors

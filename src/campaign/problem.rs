@@ -49,7 +49,8 @@ pub struct BlobDigest([u8; 32]);
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ProblemPlace(String);
 
-/// A stable name such as `INVALID_CIPHERTEXT`: 1 to 32 of `A-Z a-z 0-9 _ -`.
+/// A stable name, such as `INVALID_CIPHERTEXT`, and more after a colon where there is more to say: 1 to
+/// 128 bytes without control characters.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ProblemReason(String);
 
@@ -78,6 +79,18 @@ impl BlobDigest {
     /// From a message or a row.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, MalformedProblem> {
         bytes.try_into().map(Self).map_err(|_| MalformedProblem("32 bytes: a SHA-256"))
+    }
+
+    /// From its text form: 64 of `0-9 a-f`.
+    pub fn parse(text: &str) -> Result<Self, MalformedProblem> {
+        let malformed = || MalformedProblem("64 hexadecimal digits in lower case");
+        let mut bytes = [0; 32];
+        for (at, byte) in (0_usize..).step_by(2).zip(&mut bytes) {
+            let digits = text.get(at..at.saturating_add(2)).ok_or_else(malformed)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| malformed())?;
+        }
+        let digest = Self(bytes);
+        if digest.to_string() == text { Ok(digest) } else { Err(malformed()) }
     }
 
     /// The 32 bytes.
@@ -116,14 +129,13 @@ impl ProblemPlace {
 // === impl ProblemReason ===
 
 impl ProblemReason {
-    /// Parses it.
+    /// Takes the text as it is.
     pub fn parse(text: &str) -> Result<Self, MalformedProblem> {
-        let lawful = (1..=32).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+        let lawful = (1..=128).contains(&text.len()) && !text.chars().any(char::is_control);
         if lawful {
             Ok(Self(text.to_owned()))
         } else {
-            Err(MalformedProblem("1 to 32 of A-Z a-z 0-9 _ -, such as INVALID_CIPHERTEXT"))
+            Err(MalformedProblem("1 to 128 bytes without control characters"))
         }
     }
 
@@ -155,5 +167,33 @@ impl Decision {
     /// The decision with this number.
     pub fn from_number(number: u32) -> Option<Self> {
         [Self::Abandoned, Self::Retry].into_iter().find(|one| u32::from(one.number()) == number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_digest_has_one_text_form() {
+        let digest = BlobDigest::from_slice(&[0xa1; 32]).unwrap();
+        assert_eq!(BlobDigest::parse(&digest.to_string()), Ok(digest));
+        for bad in ["", "a1", &"A1".repeat(32), &"a1".repeat(33), &"+1".repeat(32), "\u{e9}"] {
+            assert!(BlobDigest::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(BlobDigest::from_slice(&[0; 31]).is_err());
+    }
+
+    #[test]
+    fn what_is_said_of_a_problem_is_bounded() {
+        assert!(ProblemPlace::parse(&"x".repeat(512)).is_ok());
+        for bad in ["", &"x".repeat(513)] {
+            assert!(ProblemPlace::parse(bad).is_err());
+        }
+        assert!(ProblemReason::parse("CONTEXT_IS_NULL: region").is_ok());
+        for bad in ["", "a\u{1b}[31m", &"X".repeat(129)] {
+            assert!(ProblemReason::parse(bad).is_err(), "{bad:?}");
+        }
     }
 }

@@ -158,6 +158,10 @@ impl StoreProgress {
         now: Timestamp,
         durable_sequence: u64,
     ) -> Result<Self, ReportRefusal> {
+        if self.phase == Phase::Waiting && report.pass == FIRST_PASS {
+            // Nobody has begun: the first that is heard of an agent need not be that it asks.
+            return self.claim(agent, now)?.report(agent, report, now, durable_sequence);
+        }
         self.check_free_for(agent, now)?;
         if report.pass > self.pass {
             return Err(ReportRefusal::PassNotBegun { pass: self.pass });
@@ -335,4 +339,5 @@ impl Place {
     }
 }
 
+const FIRST_PASS: u32 = 1;
 const PLACE_BYTES_MAX: usize = 4096;

@@ -64,12 +64,12 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
         let custody = Arc::clone(&office.custody);
         async move { custody.follow().await }
     });
-    let scheduler = Scheduler::new(Desk::new(office, lane.clone()), holder);
-    let scheduling = tokio::spawn(scheduler.run());
     let counting = tokio::spawn({
         let (custody, trail) = (Arc::clone(&office.custody), trail.clone());
         async move { custody.run_census(&trail).await }
     });
+    let scheduler = Scheduler::new(Desk::new(office, lane.clone()), holder);
+    let scheduling = tokio::spawn(scheduler.run());
     let recording = tokio::spawn(record_refusals(refused, lane));
 
     let stopped = tokio::select! {

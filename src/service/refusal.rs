@@ -1,5 +1,6 @@
 //! Why a call was not done: one text for the caller, and a class that only the record has.
 
+use crate::campaign::{Held, IllegalCampaignStep, ReportRefusal, TooManyProblems};
 use crate::census::Effect;
 use crate::crypto::{ContextError, OpenFailure, RewrapFailure, VersionZero, WrapFailure};
 use crate::custody::CustodyError;
@@ -57,6 +58,12 @@ pub enum Refusal {
         /// The first findings and what to do about them.
         text: String,
     },
+    /// The step is not legal from where the campaign stands.
+    #[error("{0}")]
+    CampaignState(IllegalCampaignStep),
+    /// Another agent has the store.
+    #[error("{0}")]
+    StoreHeld(Held),
     /// The name is taken.
     #[error("{field}: is taken already; choose another")]
     AlreadyExists {
@@ -138,7 +145,8 @@ impl Refusal {
             Self::VersionNotUsable { .. } | Self::IllegalStep(_) => "VERSION_NOT_USABLE",
             Self::RetireNotSafe { .. } => "RETIRE_NOT_SAFE",
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
-            Self::Conflict => "CONFLICT",
+            Self::CampaignState(_) => "CAMPAIGN_STATE",
+            Self::Conflict | Self::StoreHeld(_) => "CONFLICT",
             Self::TooLarge { .. } => "TOO_LARGE",
             Self::StoreUnavailable { .. } => "STORE_UNAVAILABLE",
             Self::AuditUnavailable { .. } => "AUDIT_UNAVAILABLE",
@@ -157,9 +165,11 @@ impl Refusal {
             | Self::TooLarge { field, .. } => field,
             Self::VersionNotUsable { state, .. } => state.name(),
             Self::RetireNotSafe { word, .. } => word,
+            Self::CampaignState(step) => step.state.name(),
             Self::ContextTooLarge(_)
             | Self::KeyDisabled
             | Self::IllegalStep(_)
+            | Self::StoreHeld(_)
             | Self::Conflict
             | Self::StoreUnavailable { .. }
             | Self::AuditUnavailable { .. } => "",
@@ -181,6 +191,8 @@ impl Refusal {
             | Self::VersionNotUsable { .. }
             | Self::IllegalStep(_)
             | Self::RetireNotSafe { .. }
+            | Self::CampaignState(_)
+            | Self::StoreHeld(_)
             | Self::AlreadyExists { .. }
             | Self::TooLarge { .. } => true,
         }
@@ -268,6 +280,33 @@ impl From<IllegalStep> for Refusal {
 impl From<KeyRefusal> for Refusal {
     fn from(refusal: KeyRefusal) -> Self {
         Self::IllegalStep(refusal)
+    }
+}
+
+impl From<IllegalCampaignStep> for Refusal {
+    fn from(step: IllegalCampaignStep) -> Self {
+        Self::CampaignState(step)
+    }
+}
+
+impl From<Held> for Refusal {
+    fn from(held: Held) -> Self {
+        Self::StoreHeld(held)
+    }
+}
+
+impl From<ReportRefusal> for Refusal {
+    fn from(refusal: ReportRefusal) -> Self {
+        match refusal {
+            ReportRefusal::Held(held) => held.into(),
+            error @ ReportRefusal::PassNotBegun { .. } => Self::invalid("pass", error),
+        }
+    }
+}
+
+impl From<TooManyProblems> for Refusal {
+    fn from(error: TooManyProblems) -> Self {
+        Self::TooLarge { field: "problems", problem: error.to_string() }
     }
 }
 

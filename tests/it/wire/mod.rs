@@ -1,5 +1,6 @@
 //! Bulla as its callers see it: real processes, real TLS, every rule of the API on every store.
 
+mod campaigns;
 mod isolation;
 mod lifecycle;
 mod limits;
