@@ -2,6 +2,7 @@
 //!
 //! The modules are floors of a house; who may name whom is the table in `tests/it/layering.rs`.
 
+pub mod agent;
 pub mod api;
 pub mod audit;
 pub mod auth;

@@ -78,7 +78,13 @@ const ROWS: &[Row] = &[
          getrandom hex indicatif prost prost_types rcgen rusqlite rustix serde \
          serde_json sha2 thiserror tokio tokio_stream toml uuid zeroize",
     ),
-    row_of("agent", Beside, "bulla_client bulla_proto rusqlite serde thiserror tokio"),
+    row_of(
+        "agent",
+        Beside,
+        "async_trait base64 bulla_client futures_util parking_lot rusqlite rustls \
+         rustls_pki_types serde serde_json sha2 thiserror tokio tokio_postgres \
+         tokio_rustls tokio_stream toml uuid zeroize",
+    ),
     row_of("main", Door, ""),
     row_of("program", Door, "clap tokio tracing tracing_subscriber"),
 ];

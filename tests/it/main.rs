@@ -4,6 +4,7 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod absences;
+mod agent;
 mod claims;
 mod compile_fail;
 mod faults;
@@ -12,6 +13,7 @@ mod kill;
 mod layering;
 mod listener;
 mod memory_scan;
+mod postgres;
 mod rotation;
 mod server;
 #[path = "../store/mod.rs"]

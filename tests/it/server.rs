@@ -302,7 +302,7 @@ impl Authority {
         self.sign(&params)
     }
 
-    fn server_certificate(&self) -> Identity {
+    pub(crate) fn server_certificate(&self) -> Identity {
         let mut params = named("localhost");
         params.subject_alt_names = vec![
             SanType::DnsName("localhost".try_into().unwrap()),

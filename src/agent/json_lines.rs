@@ -1,0 +1,254 @@
+//! Lines of JSON, from standard input to standard output: the way for everything that has no connector
+//! of its own. A line that needs no change comes out byte for byte, and of one that does only the blob
+//! changes.
+//!
+//! What comes out is a new store beside the old; another run over it must prove that it is clean.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::value::RawValue;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncWriteExt as _, BufReader, BufWriter};
+use tokio::sync::Mutex;
+
+use super::connector::JsonLinesTable;
+use super::context::ContextPlan;
+use super::store::{Entry, Held, Move, Outcome, Place, Rows, Store, StoreError};
+
+/// A stream of lines that is being rewritten.
+pub(super) struct JsonLines {
+    stream: Arc<Mutex<Stream>>,
+}
+
+struct Stream {
+    input: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
+    output: BufWriter<Box<dyn AsyncWrite + Send + Unpin>>,
+    field: String,
+    context: ContextPlan,
+    /// Of the line that was read last, from 1.
+    number: u64,
+    /// Read and not yet written; consecutive.
+    pending: VecDeque<Line>,
+}
+
+struct Line {
+    number: u64,
+    bytes: Vec<u8>,
+    /// Where the value of the field is.
+    blob: Range<usize>,
+    /// Nobody will change it any more.
+    settled: bool,
+}
+
+/// What is still to come of the input.
+struct Rest(Arc<Mutex<Stream>>);
+
+// === impl JsonLines ===
+
+impl JsonLines {
+    pub(super) fn new(
+        table: JsonLinesTable,
+        input: impl AsyncRead + Send + Unpin + 'static,
+        output: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Self {
+        let stream = Stream {
+            input: BufReader::with_capacity(BUFFER_BYTES, Box::new(input)),
+            output: BufWriter::with_capacity(BUFFER_BYTES, Box::new(output)),
+            context: ContextPlan::new(&table.context),
+            field: table.field,
+            number: 0,
+            pending: VecDeque::new(),
+        };
+        Self { stream: Arc::new(Mutex::new(stream)) }
+    }
+}
+
+#[async_trait]
+impl Store for JsonLines {
+    fn identity(&self) -> &str {
+        "json lines of standard input"
+    }
+
+    fn is_stream(&self) -> bool {
+        true
+    }
+
+    async fn total(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    /// Goes on where the last call stopped: a stream has only one place.
+    async fn read(&self, _after: &Place, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let mut stream = self.stream.lock().await;
+        let mut entries = Vec::new();
+        while entries.len() < limit {
+            let Some((line, entry)) = stream.next().await? else { break };
+            stream.pending.push_back(line);
+            match entry {
+                Some(entry) => entries.push(entry),
+                None => stream.write_settled().await?,
+            }
+        }
+        Ok(entries)
+    }
+
+    async fn read_one(&self, place: &Place) -> Result<Option<Entry>, StoreError> {
+        let number = number_of(place)?;
+        let stream = self.stream.lock().await;
+        let line = stream.pending.iter().find(|line| line.number == number);
+        Ok(line.and_then(|line| stream.parse(line.number, &line.bytes).1))
+    }
+
+    async fn replace(&self, moves: &[Move]) -> Result<Vec<Outcome>, StoreError> {
+        let mut stream = self.stream.lock().await;
+        let first = stream.pending.front().map_or(0, |line| line.number);
+        let mut outcomes = Vec::with_capacity(moves.len());
+        for Move { entry, new } in moves {
+            let index = number_of(&entry.place)?.checked_sub(first);
+            let index = index.and_then(|index| usize::try_from(index).ok());
+            let line = index.and_then(|index| stream.pending.get_mut(index));
+            outcomes.push(match (line, new) {
+                (Some(line), Held::Text(text)) => {
+                    let value = serde_json::to_vec(text).map_err(broken)?;
+                    line.bytes.splice(line.blob.clone(), value);
+                    Outcome::Replaced
+                }
+                _ => Outcome::Changed,
+            });
+        }
+        Ok(outcomes)
+    }
+
+    async fn settled(&self, place: &Place) -> Result<(), StoreError> {
+        let number = if place.is_start() { 0 } else { number_of(place)? };
+        let mut stream = self.stream.lock().await;
+        for line in stream.pending.iter_mut().take_while(|line| line.number <= number) {
+            line.settled = true;
+        }
+        stream.write_settled().await?;
+        stream.output.flush().await.map_err(unwritten)
+    }
+
+    async fn scan(&self) -> Result<Box<dyn Rows>, StoreError> {
+        Ok(Box::new(Rest(Arc::clone(&self.stream))))
+    }
+}
+
+#[async_trait]
+impl Rows for Rest {
+    async fn next(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
+        let mut stream = self.0.lock().await;
+        let mut entries = Vec::new();
+        while entries.len() < SCAN_BATCH {
+            let Some((_, entry)) = stream.next().await? else { break };
+            entries.extend(entry);
+        }
+        Ok((!entries.is_empty()).then_some(entries))
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// The next line, and what it holds if anything.
+    async fn next(&mut self) -> Result<Option<(Line, Option<Entry>)>, StoreError> {
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
+        let read = (&mut self.input).take(limit).read_until(b'\n', &mut bytes).await;
+        self.number = self.number.saturating_add(1);
+        read.map_err(|error| failed(format!("cannot read line {}: {error}", self.number)))?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if bytes.len() == LINE_BYTES_MAX && bytes.last() != Some(&b'\n') {
+            return Err(failed(format!("line {} is longer than {LINE_BYTES_MAX}", self.number)));
+        }
+        let number = self.number;
+        let (blob, entry) = self.parse(number, &bytes);
+        let settled = entry.is_none();
+        Ok(Some((Line { number, bytes, blob, settled }, entry)))
+    }
+
+    /// Where the blob is in a line, and the entry, if there is something.
+    fn parse(&self, number: u64, line: &[u8]) -> (Range<usize>, Option<Entry>) {
+        let whole = 0..line.trim_ascii_end().len();
+        let entry = |held, context| Entry {
+            place: place_of(number),
+            name: format!("line {number}"),
+            held,
+            context,
+        };
+        if line.trim_ascii().is_empty() {
+            return (whole, None);
+        }
+        let text = std::str::from_utf8(line).unwrap_or_default();
+        let Ok(fields) = serde_json::from_str::<HashMap<String, &RawValue>>(text) else {
+            // Whatever it is, it may hide a blob: a person has to look.
+            let held = Held::Text(String::from_utf8_lossy(line).into_owned());
+            return (whole, Some(entry(held, Ok(self.context.constants()))));
+        };
+        let Some(value) = fields.get(&self.field).filter(|value| value.get() != "null") else {
+            return (whole, None);
+        };
+        let offset = (value.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+        let blob = offset..offset.saturating_add(value.get().len());
+        let held = Held::Text(words(value).unwrap_or_else(|| value.get().to_owned()));
+        let context = self.context.fill(|name| {
+            let value = fields.get(name);
+            Ok::<_, std::convert::Infallible>(value.and_then(|value| words(value)))
+        });
+        let Ok(context) = context;
+        (blob, Some(entry(held, context)))
+    }
+
+    /// Writes the lines at the front that nobody will change any more.
+    async fn write_settled(&mut self) -> Result<(), StoreError> {
+        while let Some(line) = self.pending.pop_front_if(|line| line.settled) {
+            self.output.write_all(&line.bytes).await.map_err(unwritten)?;
+        }
+        Ok(())
+    }
+}
+
+/// A string, number or truth value as text; nothing of anything else.
+fn words(value: &RawValue) -> Option<String> {
+    match serde_json::from_str(value.get()) {
+        Ok(serde_json::Value::String(text)) => Some(text),
+        // As it is written: no number is rounded.
+        Ok(serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => {
+            Some(value.get().to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn place_of(number: u64) -> Place {
+    Place::new(number.to_be_bytes().to_vec()).unwrap_or_default()
+}
+
+fn number_of(place: &Place) -> Result<u64, StoreError> {
+    let number = place.as_bytes().try_into().map(u64::from_be_bytes);
+    number.map_err(|_| {
+        let text = "json lines: the place that the campaign keeps is of another store";
+        StoreError::Connector(text.to_owned())
+    })
+}
+
+fn broken(error: serde_json::Error) -> StoreError {
+    failed(error.to_string())
+}
+
+fn unwritten(error: std::io::Error) -> StoreError {
+    failed(format!("cannot write to standard output: {error}"))
+}
+
+fn failed(text: String) -> StoreError {
+    StoreError::Failed(format!("json lines: {text}"))
+}
+
+const BUFFER_BYTES: usize = 256 * 1024;
+const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+const SCAN_BATCH: usize = 1000;
