@@ -25,6 +25,10 @@ mod connect;
 mod envelope;
 mod error;
 
+// The ways of opening that tests of this crate share with those outside of it name it so.
+#[cfg(test)]
+extern crate self as bulla_client;
+
 pub use bulla_proto::kms;
 pub use cache::{Clock, DataKeyCache, MonotonicClock, OpeningLimits, SealingLimits};
 pub use call::Retries;
@@ -35,5 +39,7 @@ pub use envelope::{
     DataFailure, DataKey, DataKeyLength, Envelope, EnvelopeError, Header, Opener, SealedReader,
     Sealer,
 };
+#[cfg(unix)]
+pub use envelope::{FileError, Rewrite, read_file_header, rewrite_file_header};
 pub use error::{Error, FieldViolation, Kind};
 pub use tonic::Code;

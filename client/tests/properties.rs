@@ -14,7 +14,10 @@ use proptest::prelude::*;
 
 const CHUNK: usize = 65_536;
 const SEALED_CHUNK: usize = CHUNK + 16;
-const HEADER: usize = 8 + 138 + 32;
+const HEADER: usize = 8 + 138 + 32 + 32;
+/// Where the wrapped data key is. Whether that is whole is for the server to say: what is opened here
+/// is opened with the data key itself.
+const WRAPPED_AT: std::ops::Range<usize> = 8..146;
 const DEK: [u8; 32] = [0x5a; 32];
 const WRAPPED: [u8; 138] = [0xb0; 138];
 
@@ -79,7 +82,8 @@ proptest! {
     ) {
         let plaintext = pattern(length);
         let mut sealed = seal(&plaintext, b"aad");
-        let place = place.index(sealed.len());
+        let place = place.index(sealed.len() - WRAPPED_AT.len());
+        let place = if place < WRAPPED_AT.start { place } else { place + WRAPPED_AT.len() };
         sealed[place] ^= 1 << bit;
         never_opens(&sealed, b"aad", &plaintext)?;
     }
@@ -167,12 +171,45 @@ proptest! {
 #[test]
 fn f03_no_header_byte_can_be_changed_unnoticed() {
     let sealed = seal(b"attack at dawn", b"");
-    for place in 0..HEADER {
+    for place in (0..HEADER).filter(|place| !WRAPPED_AT.contains(place)) {
         for bit in 0..8 {
             let mut changed = sealed.clone();
             changed[place] ^= 1 << bit;
             assert!(by_slice(&DEK, b"", &changed).is_err(), "byte {place}, bit {bit}");
         }
+    }
+}
+
+#[test]
+fn a_header_takes_any_wrapped_form_of_its_data_key_and_the_chunks_stay() {
+    let plaintext = pattern(CHUNK + 1);
+    let sealed = seal(&plaintext, b"aad");
+    let (header, body) = Header::split(&sealed).unwrap();
+    assert_eq!((header.suite(), header.header_bytes()), (2, HEADER));
+    for bytes in [107, 138, 4202] {
+        let other = header.with_wrapped(&vec![0xc0; bytes]).unwrap();
+        assert_eq!(other.header_bytes(), HEADER - WRAPPED.len() + bytes);
+        let moved = [&other.to_bytes(), body].concat();
+        assert!(by_slice(&DEK, b"aad", &moved).unwrap() == plaintext, "{bytes}");
+        assert!(by_reader(&DEK, b"aad", &moved, 70_000).unwrap() == plaintext, "{bytes}");
+        // Back again, it is what it was.
+        assert!([&other.with_wrapped(&WRAPPED).unwrap().to_bytes(), body].concat() == sealed);
+    }
+    for bytes in [0, 106, 4203] {
+        assert_eq!(header.with_wrapped(&vec![0; bytes]), Err(DataFailure::WrappedLength));
+    }
+}
+
+#[test]
+fn f01_two_messages_under_one_data_key_share_no_stream_and_no_commitment() {
+    let (one, two) = (seal(&[0; 100], b""), seal(&[0; 100], b""));
+    for at in (WRAPPED_AT.end..HEADER).step_by(32) {
+        assert_ne!(one[at..at + 32], two[at..at + 32], "at {at}");
+    }
+    assert!(one[HEADER..].iter().zip(&two[HEADER..]).filter(|(a, b)| a == b).count() < 20);
+    // Nor can parts of the one stand in the other.
+    for cut in [WRAPPED_AT.end + 32, HEADER] {
+        assert!(by_slice(&DEK, b"", &[&one[..cut], &two[cut..]].concat()).is_err(), "at {cut}");
     }
 }
 

@@ -51,14 +51,14 @@ impl InspectArguments {
     }
 }
 
-/// The blob itself, or the one in the header of sealed data (format `bulla-data-v1`: magic, suite,
-/// zero, u16 length, wrapped blob).
+/// The blob itself, or the one in the header of sealed data (docs/format.md), whatever follows it
+/// there: magic, suite, zero, u16 length, wrapped blob.
 fn wrapped_blob(bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
     let Some(rest) = bytes.strip_prefix(DATA_MAGIC) else { return Ok(bytes) };
     let cut = || Failure::new(Exit::Data, "the sealed data ends within its header");
     let (head, rest) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
     let [suite, zero, high, low] = *head;
-    if (suite, zero) != (1, 0) {
+    if !matches!((suite, zero), (1 | 2, 0)) {
         return Err(Failure::new(Exit::Data, format!("sealed data of unknown suite {suite:02x}")));
     }
     let length = usize::from(u16::from_be_bytes([high, low]));
@@ -75,10 +75,12 @@ mod tests {
 
     #[test]
     fn of_sealed_data_the_wrapped_key_is_inspected() {
-        let sealed = [&[0xd7, 0x42, 0x55, 2, 1, 0, 0, 3][..], b"abc", b"chunks"].concat();
-        assert_eq!(wrapped_blob(sealed.clone()).unwrap(), b"abc");
-        for cut in 4..11 {
-            assert_eq!(wrapped_blob(sealed[..cut].to_vec()).unwrap_err().exit(), Exit::Data);
+        for suite in [1, 2] {
+            let sealed = [&[0xd7, 0x42, 0x55, 2, suite, 0, 0, 3][..], b"abc", b"chunks"].concat();
+            assert_eq!(wrapped_blob(sealed.clone()).unwrap(), b"abc");
+            for cut in 4..11 {
+                assert_eq!(wrapped_blob(sealed[..cut].to_vec()).unwrap_err().exit(), Exit::Data);
+            }
         }
         let unknown = [0xd7, 0x42, 0x55, 2, 9, 0, 0, 0];
         assert!(wrapped_blob(unknown.to_vec()).unwrap_err().to_string().contains("suite 09"));

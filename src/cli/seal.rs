@@ -1,5 +1,5 @@
 //! `bulla encrypt` and `bulla decrypt`: files of any size in constant memory, each under a data key
-//! of its own (format `bulla-data-v1`). Only the data key crosses the wire.
+//! of its own (docs/format.md, "Sealed data"). Only the data key crosses the wire.
 //!
 //! An output file appears when it is whole and authentic, or not at all. What goes to stdout is
 //! authentic chunk by chunk; that nothing is missing at its end is known at the end, by exit code

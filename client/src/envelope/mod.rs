@@ -1,10 +1,16 @@
 //! The envelope: data sealed under a data key of its own, which travels wrapped with the data. What
 //! is sealed or opened never leaves this process; only data keys cross the wire.
 
+#[cfg(unix)]
+mod file;
 mod format;
+mod header;
 mod open;
 mod reader;
 mod seal;
+
+#[cfg(test)]
+mod known_answers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +20,10 @@ use std::sync::Arc;
 use bulla_proto::kms;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use format::{DataFailure, DataKey, DataKeyLength, Header};
+#[cfg(unix)]
+pub use file::{FileError, Rewrite, read_file_header, rewrite_file_header};
+pub use format::{DataKey, DataKeyLength};
+pub use header::{DataFailure, Header};
 pub use open::Opener;
 pub use reader::SealedReader;
 pub use seal::Sealer;
@@ -165,8 +174,8 @@ impl Envelope {
         Ok(self.opener_for(&header, header.wrapped(), aad, bytes).await?.open(body)?)
     }
 
-    /// Opens sealed data whose wrapped data key was re-wrapped, and is kept beside the data. The
-    /// copy inside the data is then not used, so its version may be gone.
+    /// Opens sealed data whose re-wrapped data key is kept beside the data. The copy inside the
+    /// data is then not used, so its version may be gone.
     ///
     /// # Errors
     /// As [`Envelope::open`]; [`DataFailure::Commitment`] when `wrapped` is of other data.

@@ -5,10 +5,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use super::EnvelopeError;
-use super::format::{
-    Chunks, DataFailure, DataKey, Division, FRONT_BYTES, Header, SEALED_CHUNK_BYTES, TAG_BYTES,
-    check_last,
-};
+use super::format::{Chunks, DataKey, Division, SEALED_CHUNK_BYTES, TAG_BYTES, check_last};
+use super::header::{DataFailure, FRONT_BYTES, Header};
 use super::seal::fill;
 
 /// Opens one message, whose header it has verified.

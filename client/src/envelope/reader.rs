@@ -6,9 +6,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::EnvelopeError;
-use super::format::{
-    CHUNK_BYTES, DataFailure, Division, FRONT_BYTES, Header, SEALED_CHUNK_BYTES, divide,
-};
+use super::format::{CHUNK_BYTES, Division, SEALED_CHUNK_BYTES, divide};
+use super::header::{DataFailure, FRONT_BYTES, Header};
 use super::open::Opener;
 
 /// The plaintext of sealed data in a file, readable from any offset.

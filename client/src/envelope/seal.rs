@@ -5,7 +5,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use super::EnvelopeError;
-use super::format::{CHUNK_BYTES, Chunks, DataFailure, DataKey, Header, TAG_BYTES};
+use super::format::{CHUNK_BYTES, Chunks, DataKey, TAG_BYTES};
+use super::header::{DataFailure, Header, Suite};
 
 /// Seals one message, and is used up by it.
 ///
@@ -30,13 +31,24 @@ pub struct Sealer {
 
 impl Sealer {
     /// Takes a data key that has sealed nothing yet, its wrapped form, and associated data that
-    /// must be given again to open. The data key seals one message only: a second one under the
-    /// same wrapped form and associated data would repeat every nonce.
+    /// must be given again to open. The data key seals one message only, so that each message can
+    /// be destroyed, moved and counted by itself.
     ///
     /// # Errors
-    /// [`DataFailure::WrappedLength`] unless `wrapped` has 107 to 4202 bytes.
+    /// [`DataFailure::WrappedLength`] unless `wrapped` has 107 to 4202 bytes;
+    /// [`DataFailure::Random`] if the operating system gives no randomness.
     pub fn new(data_key: DataKey, wrapped: &[u8], aad: &[u8]) -> Result<Self, DataFailure> {
-        let (chunks, header) = Chunks::to_seal(&data_key, wrapped, aad)?;
+        Self::of(Suite::fresh()?, data_key, wrapped, aad)
+    }
+
+    /// What was sealed before is of suite 01, and known answers have random bytes that are known.
+    pub(super) fn of(
+        suite: Suite,
+        data_key: DataKey,
+        wrapped: &[u8],
+        aad: &[u8],
+    ) -> Result<Self, DataFailure> {
+        let (chunks, header) = Chunks::to_seal(suite, &data_key, wrapped, aad)?;
         Ok(Self { chunks, header })
     }
 
@@ -49,7 +61,7 @@ impl Sealer {
         let tags = pieces.saturating_mul(TAG_BYTES);
         let length = self.header.header_bytes().saturating_add(plaintext.len());
         let mut sealed = Vec::with_capacity(length.saturating_add(tags));
-        sealed.extend_from_slice(self.header.bytes());
+        sealed.extend_from_slice(&self.header.to_bytes());
         let mut rest = plaintext;
         let mut counter = 0_u64;
         loop {
@@ -77,7 +89,7 @@ impl Sealer {
         mut reader: impl AsyncRead + Unpin,
         mut writer: impl AsyncWrite + Unpin,
     ) -> Result<u64, EnvelopeError> {
-        writer.write_all(self.header.bytes()).await.map_err(EnvelopeError::Write)?;
+        writer.write_all(&self.header.to_bytes()).await.map_err(EnvelopeError::Write)?;
         // One byte more than a chunk tells whether the chunk is the last.
         let mut buffer = Zeroizing::new(vec![0; CHUNK_BYTES.saturating_add(1)]);
         let (mut filled, mut counter, mut total) = (0_usize, 0_u64, 0_u64);

@@ -4,53 +4,67 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stdout)]
 
+#[path = "../../tests/pieces/mod.rs"]
 mod pieces;
 
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use bulla_client::{DataFailure, DataKey, Header, Opener, Sealer};
 use pieces::{Pieces, by_reader, by_slice, by_stream};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::header::Suite;
+use super::{DataFailure, DataKey, Header, Opener, Sealer};
+
 #[tokio::test]
 async fn every_data_vector_seals_and_opens_as_expected() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors");
-    let mut counts = (0, 0);
+    let mut counts = [(0, 0); 2];
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
         let file: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        match file["format"].as_str() {
-            Some("bulla-data-v1") => {
-                let wrapped = bytes(&file["wrapped"]);
-                for case in file["cases"].as_array().unwrap() {
-                    let name = format!("{}: {}", path.display(), case["name"]);
-                    match case["expect"].as_str().unwrap() {
-                        "ok" => {
-                            seals_and_opens(&name, case, &wrapped).await;
-                            counts.0 += 1;
-                        }
-                        class => {
-                            fails(&name, case, class).await;
-                            counts.1 += 1;
-                        }
-                    }
+        let suite = match file["format"].as_str() {
+            Some("bulla-data-v1") => 1,
+            Some("bulla-data-v2") => 2,
+            Some("bulla-wrap-v1") => continue,
+            other => panic!("{}: unknown format {other:?}", path.display()),
+        };
+        let count = &mut counts[suite - 1];
+        for case in file["cases"].as_array().unwrap() {
+            let name = format!("{}: {}", path.display(), case["name"]);
+            match case["expect"].as_str().unwrap() {
+                "ok" => {
+                    // The cases of suite 01 share a wrapped key; those of suite 02 have their own.
+                    let wrapped = case.get("wrapped").unwrap_or(&file["wrapped"]);
+                    seals_and_opens(&name, suite_of(suite, case), case, &bytes(wrapped)).await;
+                    count.0 += 1;
+                }
+                class => {
+                    fails(&name, case, class).await;
+                    count.1 += 1;
                 }
             }
-            Some("bulla-wrap-v1") => {}
-            other => panic!("{}: unknown format {other:?}", path.display()),
         }
     }
-    println!("bulla-data-v1 vectors: {} opened, {} refused", counts.0, counts.1);
-    assert!(counts.0 >= 8 && counts.1 >= 24, "some vectors are missing: {counts:?}");
+    println!("suite 01, suite 02: (opened, refused) {counts:?}");
+    for (opened, refused) in counts {
+        assert!(opened >= 8 && refused >= 24, "some vectors are missing: {counts:?}");
+    }
 }
 
-async fn seals_and_opens(name: &str, case: &Value, wrapped: &[u8]) {
+fn suite_of(number: usize, case: &Value) -> Suite {
+    match number {
+        1 => Suite::One,
+        _ => Suite::Two(bytes(&case["random"]).try_into().unwrap()),
+    }
+}
+
+async fn seals_and_opens(name: &str, suite: Suite, case: &Value, wrapped: &[u8]) {
     let (dek, aad) = (bytes(&case["dek"]), bytes(&case["aad"]));
     let length = usize::try_from(case["plaintext_len"].as_u64().unwrap()).unwrap();
     let plaintext = match case.get("plaintext") {
@@ -60,7 +74,8 @@ async fn seals_and_opens(name: &str, case: &Value, wrapped: &[u8]) {
     assert_eq!(plaintext.len(), length, "{name}");
     assert_eq!(digest(&plaintext), case["plaintext_sha256"], "{name}");
 
-    let sealer = || Sealer::new(DataKey::from_bytes(dek.clone()).unwrap(), wrapped, &aad).unwrap();
+    let data_key = || DataKey::from_bytes(dek.clone()).unwrap();
+    let sealer = || Sealer::of(suite, data_key(), wrapped, &aad).unwrap();
     let sealed = sealer().seal(&plaintext).unwrap();
     assert_eq!(sealed.len() as u64, case["sealed_len"].as_u64().unwrap(), "{name}");
     assert_eq!(digest(&sealed), case["sealed_sha256"], "{name}");
@@ -80,7 +95,9 @@ async fn seals_and_opens(name: &str, case: &Value, wrapped: &[u8]) {
         assert!(opened == plaintext, "{name}: read in pieces of {piece}");
     }
     assert!(by_slice(&dek, &aad, &sealed).unwrap() == plaintext, "{name}");
-    assert_eq!(Header::split(&sealed).unwrap().0.wrapped(), wrapped, "{name}");
+    let header = Header::split(&sealed).unwrap().0;
+    assert_eq!(header.wrapped(), wrapped, "{name}");
+    assert!(sealed.starts_with(&header.to_bytes()), "{name}");
 }
 
 async fn fails(name: &str, case: &Value, class: &str) {
