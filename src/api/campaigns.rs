@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bulla_proto::kms;
 use prost::Message;
 
-use super::{parse, render};
+use super::{census, parse, render};
 use crate::campaign::{
     BlobDigest, CampaignState, Decision, Phase, Place, Problem, ProblemPlace, ProblemReason,
     Report, SOURCE_VERSIONS_MAX, STORES_MAX,
 };
-use crate::census::Scan;
 use crate::keys::{CampaignId, HolderId, Reason, StoreNumber, StoreRef, Timestamp};
 use crate::policy::Action;
 use crate::service::{
@@ -271,27 +270,7 @@ fn store_progress(store: &CampaignStore) -> kms::StoreProgress {
         changed: progress.changed,
         problems: progress.problems,
         undecided: progress.undecided,
-        scan: store.scan.as_ref().map(scan),
-    }
-}
-
-fn scan(scan: &Scan) -> kms::Scan {
-    let counts = |counts: &BTreeMap<u32, u64>| {
-        let count =
-            |(version, count): (&u32, &u64)| kms::VersionCount { version: *version, count: *count };
-        counts.iter().map(count).collect()
-    };
-    kms::Scan {
-        scan_id: scan.begun.id.to_string(),
-        principal: scan.begun.principal.clone(),
-        begin_time: Some(render::timestamp(scan.begun.begin_time)),
-        end_time: Some(render::timestamp(scan.end_time)),
-        rows: scan.found.rows,
-        versions: counts(&scan.found.versions),
-        other_keys: scan.found.other_keys,
-        unreadable: scan.found.unreadable,
-        abandoned: counts(&scan.found.abandoned),
-        samples: scan.found.samples.clone(),
+        scan: store.scan.as_ref().map(census::scan),
     }
 }
 

@@ -6,8 +6,7 @@ use tonic::{Request, Response, Status};
 use super::{Api, campaigns, census, parse, render};
 use crate::census::RunningScan;
 use crate::policy::Action;
-use crate::service::{CampaignOrder, GetCampaign};
-use crate::service::{GetCensus, ListStores, RetireCheck};
+use crate::service::{CampaignOrder, GetCampaign, GetCensus, ListStores, RetireCheck};
 
 /// The steps of a campaign: each method differs in its messages' names only.
 macro_rules! step_campaign {

@@ -9,6 +9,8 @@ mod problem;
 mod progress;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod tests;
 
 use crate::keys::{CampaignId, KeyId, Reason, StoreNumber, Timestamp};
 

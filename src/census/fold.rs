@@ -128,11 +128,8 @@ pub fn uses(record: &Record<'_>) -> Vec<VersionUse> {
 }
 
 /// Whether a version has wrapped as much as its key allows, and the key is to be rotated.
-///
-/// The limits (`rotation_wraps`, `rotation_bytes`) come with the key's triggers; until a key has them,
-/// no version is ever spent.
-pub fn is_spent(_key: &Key, _census: &VersionCensus) -> bool {
-    false
+pub fn is_spent(key: &Key, census: &VersionCensus) -> bool {
+    key.is_spent(census.wraps, census.wrapped_bytes)
 }
 
 // === impl VersionCensus ===

@@ -5,21 +5,17 @@
 //! store ([`Scans`]), and [`check`] weighs both. Nothing here reads a log, a row or a clock, and a
 //! version is never SAFE because nobody has looked.
 
+mod finding;
 mod fold;
 mod retire;
 mod scan;
 mod store;
 
-#[cfg(test)]
-mod histories;
-
+pub use finding::{Effect, EvidenceLabel, Finding, FindingCode, Verdict, VerdictWord};
 pub use fold::{
     PRINCIPALS_MAX, PRINCIPALS_PER_STORE_MAX, PrincipalCensus, STORES_MAX, StoreCensus, UseCount,
     VersionCensus, VersionUse, VersionUseKind, is_spent, uses,
 };
-pub use retire::{
-    Effect, Evidence, EvidenceLabel, Finding, FindingCode, MOVE_HELD_MS_MAX, StoreEvidence,
-    Verdict, VerdictWord, Waiver, check,
-};
+pub use retire::{Evidence, MOVE_HELD_MS_MAX, StoreEvidence, Waiver, check};
 pub use scan::{FoundBlobs, NotRunning, RunningScan, SAMPLE_BYTES_MAX, SAMPLES_MAX, Scan, Scans};
 pub use store::{RegisteredStore, Restore, StoreKind, WriteDelay};

@@ -11,10 +11,9 @@
 //! What has to be reported, because no record tells of it: a restore, and a copy into a store that the
 //! key was never used with.
 
-use std::fmt;
-
 use crate::keys::{KeyId, State, Timestamp, Version};
 
+use super::finding::{Effect, Finding, FindingCode, Verdict, VerdictWord};
 use super::fold::{StoreCensus, UseCount, VersionCensus, VersionUseKind};
 use super::scan::{Scan, Scans};
 use super::store::{RegisteredStore, Restore};
@@ -65,133 +64,6 @@ pub struct Waiver {
     pub create_time: Timestamp,
 }
 
-/// The answer.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Verdict {
-    /// In a word.
-    pub word: VerdictWord,
-    /// What it rests on, what speaks against first.
-    pub findings: Vec<Finding>,
-}
-
-/// The answer in a word.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum VerdictWord {
-    /// Nothing in any registered store depends on the version.
-    Safe,
-    /// Something does.
-    Unsafe,
-    /// Nobody can tell yet.
-    Unknown,
-}
-
-/// One thing that the answer rests on.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Finding {
-    /// What it is.
-    pub code: FindingCode,
-    /// In words.
-    pub text: String,
-    /// The command that would supply what is missing; empty where there is none.
-    pub remedy: String,
-    /// The store's number; 0 where it is about none.
-    pub store: u32,
-    /// The store's name; empty where none is registered.
-    pub store_name: String,
-    /// Blobs or uses.
-    pub count: u64,
-    /// Who; empty where nobody is known.
-    pub principal: String,
-    /// When.
-    pub time: Option<Timestamp>,
-}
-
-/// Which way a finding points.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Effect {
-    /// The version is depended on.
-    Against,
-    /// It cannot be told.
-    Missing,
-    /// It is not depended on, in this respect.
-    For,
-}
-
-/// Where a finding comes from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum EvidenceLabel {
-    /// Somebody said so.
-    Declared,
-    /// A scan found so.
-    Scanned,
-    /// The audit log and the key's own rows say so.
-    Observed,
-}
-
-macro_rules! codes {
-    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $effect:ident, $label:ident;)+) => {
-        /// What a finding is.
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        pub enum FindingCode {
-            $($(#[doc = $doc])+ $name,)+
-        }
-
-        impl FindingCode {
-            /// The stable name.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)+
-                }
-            }
-
-            /// Which way it points.
-            pub const fn effect(self) -> Effect {
-                match self {
-                    $(Self::$name => Effect::$effect,)+
-                }
-            }
-
-            /// Where it comes from.
-            pub const fn label(self) -> EvidenceLabel {
-                match self {
-                    $(Self::$name => EvidenceLabel::$label,)+
-                }
-            }
-        }
-    };
-}
-
-codes! {
-    /// The version still wraps.
-    VersionActive = "VERSION_ACTIVE", Against, Observed;
-    /// A scan found blobs of it.
-    BlobsFound = "BLOBS_FOUND", Against, Scanned;
-    /// A blob was opened after the last scan of its store began.
-    OpenedSince = "OPENED_SINCE", Against, Observed;
-    /// A use was refused after the last scan of its store began.
-    RefusedSince = "REFUSED_SINCE", Against, Observed;
-    /// The census has not come to the end of the audit log.
-    CensusBehind = "CENSUS_BEHIND", Missing, Observed;
-    /// The version was used with more stores than are counted.
-    StoresTruncated = "STORES_TRUNCATED", Missing, Observed;
-    /// It was used with a store that nobody has registered.
-    StoreUnregistered = "STORE_UNREGISTERED", Missing, Observed;
-    /// It has blobs that name no store.
-    StoreUnnamed = "STORE_UNNAMED", Missing, Observed;
-    /// A store was never scanned.
-    ScanMissing = "SCAN_MISSING", Missing, Observed;
-    /// A store's last scan began too early.
-    ScanOutdated = "SCAN_OUTDATED", Missing, Observed;
-    /// The version wraps no more.
-    VersionStopped = "VERSION_STOPPED", For, Observed;
-    /// It has never wrapped anything.
-    NothingIssued = "NOTHING_ISSUED", For, Observed;
-    /// A scan found nothing left.
-    StoreClean = "STORE_CLEAN", For, Scanned;
-    /// Somebody answers for the blobs that name no store.
-    StoreWaived = "STORE_WAIVED", For, Declared;
-}
-
 /// Whether the version can be let go.
 pub fn check(evidence: &Evidence<'_>) -> Verdict {
     let mut findings = Vec::new();
@@ -228,34 +100,6 @@ struct Bar {
     moved_time: Timestamp,
 }
 
-// === impl Verdict ===
-
-impl Verdict {
-    /// Whether it is SAFE.
-    pub fn is_safe(&self) -> bool {
-        self.word == VerdictWord::Safe
-    }
-}
-
-// === impl VerdictWord ===
-
-impl VerdictWord {
-    /// The word shown to people and programs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Safe => "SAFE",
-            Self::Unsafe => "UNSAFE",
-            Self::Unknown => "UNKNOWN",
-        }
-    }
-}
-
-impl fmt::Display for VerdictWord {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
-
 // === impl Evidence ===
 
 impl Evidence<'_> {
@@ -278,27 +122,6 @@ impl Evidence<'_> {
                 one.scans.ended.as_ref().is_some_and(|scan| scan.remaining(self.number()) > 0);
             found || (anything && (one.is_used || one.scans != Scans::default() || restored))
         })
-    }
-
-    fn finding(&self, code: FindingCode, text: String) -> Finding {
-        Finding {
-            code,
-            text,
-            remedy: String::new(),
-            store: 0,
-            store_name: String::new(),
-            count: 0,
-            principal: String::new(),
-            time: None,
-        }
-    }
-
-    fn store_finding(&self, code: FindingCode, store: &RegisteredStore, text: String) -> Finding {
-        Finding {
-            store: store.number.as_u32(),
-            store_name: store.name.to_string(),
-            ..self.finding(code, text)
-        }
     }
 }
 
@@ -358,18 +181,18 @@ fn state(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) {
         let text = format!("version {number} is Active: everything new is wrapped under it");
         findings.push(Finding {
             remedy: format!("bulla key rotate {}", evidence.key),
-            ..evidence.finding(FindingCode::VersionActive, text)
+            ..Finding::new(FindingCode::VersionActive, text)
         });
         return;
     }
     let text = format!("version {number} is {state} and wraps nothing new");
     findings.push(Finding {
         time: Some(parts.deactivate_time.unwrap_or(parts.state_time)),
-        ..evidence.finding(FindingCode::VersionStopped, text)
+        ..Finding::new(FindingCode::VersionStopped, text)
     });
     if evidence.census.stores.is_empty() {
         let text = format!("version {number} has never wrapped anything");
-        findings.push(evidence.finding(FindingCode::NothingIssued, text));
+        findings.push(Finding::new(FindingCode::NothingIssued, text));
     }
 }
 
@@ -381,7 +204,7 @@ fn counting(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) {
         );
         findings.push(Finding {
             remedy: format!("bulla key retire-check {} {}", evidence.key, evidence.number()),
-            ..evidence.finding(FindingCode::CensusBehind, text)
+            ..Finding::new(FindingCode::CensusBehind, text)
         });
     }
     if evidence.census.is_full() {
@@ -389,7 +212,7 @@ fn counting(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) {
         let text =
             format!("the version was used with {count} stores or more, not all of them listed");
         let code = FindingCode::StoresTruncated;
-        findings.push(Finding { count, ..evidence.finding(code, text) });
+        findings.push(Finding { count, ..Finding::new(code, text) });
     }
 }
 
@@ -404,7 +227,7 @@ fn unnamed(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) {
             remedy: waive,
             count,
             time: Some(census.issued.time),
-            ..evidence.finding(FindingCode::StoreUnnamed, text)
+            ..Finding::new(FindingCode::StoreUnnamed, text)
         });
         return;
     };
@@ -413,10 +236,10 @@ fn unnamed(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) {
         count,
         principal: waiver.principal.clone(),
         time: Some(waiver.create_time),
-        ..evidence.finding(FindingCode::StoreWaived, text)
+        ..Finding::new(FindingCode::StoreWaived, text)
     });
     let said = waiver.create_time;
-    for (done, finding) in since(evidence, census, |used| used.time >= said) {
+    for (done, finding) in since(census, |used| used.time >= said) {
         let text = format!("a blob that names no store was {done} after it was waived");
         findings.push(Finding { text, remedy: waive.clone(), ..finding });
     }
@@ -428,7 +251,7 @@ fn unregistered(evidence: &Evidence<'_>, number: u32) -> Finding {
         remedy: "bulla store register NAME --owner OWNER --kind KIND".to_owned(),
         store: number,
         count,
-        ..evidence.finding(
+        ..Finding::new(
             FindingCode::StoreUnregistered,
             format!("{count} blobs name store {number}, which is not registered"),
         )
@@ -444,7 +267,7 @@ fn scanned(evidence: &Evidence<'_>, bar: &Bar, one: &StoreEvidence, findings: &m
     let Some(scan) = &one.scans.ended else {
         let text = format!("{name} was never scanned for blobs of the key");
         let time = Some(bar.time_for(store));
-        let finding = evidence.store_finding(FindingCode::ScanMissing, store, text);
+        let finding = Finding::of_store(FindingCode::ScanMissing, store, text);
         return findings.push(Finding { remedy: again, time, ..finding });
     };
     let remaining = scan.remaining(number);
@@ -455,14 +278,14 @@ fn scanned(evidence: &Evidence<'_>, bar: &Bar, one: &StoreEvidence, findings: &m
             count: remaining,
             principal: scan.begun.principal.clone(),
             time: Some(scan.begun.begin_time),
-            ..evidence.store_finding(FindingCode::BlobsFound, store, text)
+            ..Finding::of_store(FindingCode::BlobsFound, store, text)
         });
     }
     if let Some(census) = evidence.census.stores.get(&store.number.as_u32()) {
         let begin = scan.begun.begin_sequence;
-        for (done, finding) in since(evidence, census, |used| used.sequence > begin) {
+        for (done, finding) in since(census, |used| used.sequence > begin) {
             let text = format!("a blob of {name} was {done} after the scan began");
-            let named = evidence.store_finding(finding.code, store, text);
+            let named = Finding::of_store(finding.code, store, text);
             let remedy = format!("bulla campaign create {key}");
             let Finding { count, principal, time, .. } = finding;
             findings.push(Finding { remedy, count, principal, time, ..named });
@@ -471,7 +294,7 @@ fn scanned(evidence: &Evidence<'_>, bar: &Bar, one: &StoreEvidence, findings: &m
     if !bar.is_passed_by(scan, store) {
         let text = format!("the last scan of {name} began too early to tell");
         let time = Some(bar.time_for(store));
-        let finding = evidence.store_finding(FindingCode::ScanOutdated, store, text);
+        let finding = Finding::of_store(FindingCode::ScanOutdated, store, text);
         return findings.push(Finding { remedy: again, time, ..finding });
     }
     if remaining == 0 {
@@ -480,14 +303,13 @@ fn scanned(evidence: &Evidence<'_>, bar: &Bar, one: &StoreEvidence, findings: &m
             count: scan.found.rows,
             principal: scan.begun.principal.clone(),
             time: Some(scan.begun.begin_time),
-            ..evidence.store_finding(FindingCode::StoreClean, store, text)
+            ..Finding::of_store(FindingCode::StoreClean, store, text)
         });
     }
 }
 
 /// Openings and refusals that `is_since` says came after the last look.
 fn since(
-    evidence: &Evidence<'_>,
     census: &StoreCensus,
     is_since: impl Fn(&UseCount) -> bool,
 ) -> Vec<(&'static str, Finding)> {
@@ -501,9 +323,122 @@ fn since(
             count: used.count,
             principal: census.last_principal(kind).unwrap_or_default().to_owned(),
             time: Some(used.time),
-            ..evidence.finding(code, String::new())
+            ..Finding::new(code, String::new())
         };
         (word, finding)
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::census::{FoundBlobs, RunningScan, STORES_MAX, StoreKind, WriteDelay};
+    use crate::keys::{Owner, Reason, ScanId, Step, StoreName, StoreNumber};
+
+    const KEY: KeyId = KeyId::from_bytes([7; 16]);
+    const DELAY_MS: u64 = 1_000;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_unix_ms(millis)
+    }
+
+    /// Deactivated at 100, its last data key at record 5 and time 90.
+    fn retired() -> (Version, VersionCensus) {
+        let made = Version::pre_active(1, Reason::none(), at(10));
+        let active = made.step(Step::Activate, Reason::none(), at(10)).unwrap();
+        let version = active.step(Step::Supersede, Reason::none(), at(100)).unwrap();
+        let mut census = VersionCensus { sequence: 5, wraps: 1, ..VersionCensus::default() };
+        let issued = UseCount { count: 1, sequence: 5, time: at(90) };
+        census.stores.insert(4, StoreCensus { issued, ..StoreCensus::default() });
+        (version, census)
+    }
+
+    fn scanned(begin_sequence: u64, begin_ms: i64) -> StoreEvidence {
+        let store = RegisteredStore {
+            number: StoreNumber::new(4).unwrap(),
+            name: StoreName::parse("orders").unwrap(),
+            owner: Owner::parse("someone").unwrap(),
+            kind: StoreKind::Other,
+            write_delay: WriteDelay::from_ms(DELAY_MS).unwrap(),
+            create_time: at(1),
+            restore: None,
+        };
+        let begun = RunningScan {
+            id: ScanId::from_bytes([1; 16]),
+            principal: "agent".into(),
+            begin_time: at(begin_ms),
+            begin_sequence,
+        };
+        let ended = Some(Scan { begun, end_time: at(begin_ms), found: FoundBlobs::default() });
+        StoreEvidence { scans: Scans { running: None, ended }, ..StoreEvidence::new(store, true) }
+    }
+
+    fn judged(version: &Version, census: &VersionCensus, one: StoreEvidence) -> Verdict {
+        let (counted_sequence, durable_sequence) = (9, 9);
+        let (key, waiver, stores) = (KEY, None, &[one][..]);
+        let evidence =
+            Evidence { key, version, census, counted_sequence, durable_sequence, waiver, stores };
+        check(&evidence)
+    }
+
+    #[test]
+    fn a_scan_counts_from_the_last_record_and_the_end_of_the_write_delay() {
+        let (version, census) = retired();
+        for (sequence, begin_ms, expected) in [
+            (5, 1_100, VerdictWord::Safe),
+            (4, 1_100, VerdictWord::Unknown),
+            (5, 1_099, VerdictWord::Unknown),
+        ] {
+            let verdict = judged(&version, &census, scanned(sequence, begin_ms));
+            assert_eq!(verdict.word, expected, "{sequence} {begin_ms}");
+        }
+        let early = judged(&version, &census, scanned(5, 1_099));
+        let finding = &early.findings[0];
+        assert_eq!((finding.code, finding.time), (FindingCode::ScanOutdated, Some(at(1_100))));
+        let moved = UseCount { count: 1, sequence: 5, time: at(2_000) };
+        let mut census = census;
+        census.stores.entry(4).or_default().moved = moved;
+        let held = judged(&version, &census, scanned(5, 2_999));
+        assert_eq!(held.findings[0].time, Some(at(3_000)), "an agent holds what it moved");
+        assert!(judged(&version, &census, scanned(5, 3_000)).is_safe());
+    }
+
+    #[test]
+    fn what_is_not_counted_to_the_end_is_unknown() {
+        let (version, census) = retired();
+        let stores = [scanned(9, 5_000)];
+        let mut evidence = Evidence {
+            key: KEY,
+            version: &version,
+            census: &census,
+            counted_sequence: 9,
+            durable_sequence: 9,
+            waiver: None,
+            stores: &stores,
+        };
+        assert!(check(&evidence).is_safe());
+        evidence.counted_sequence = 8;
+        let verdict = check(&evidence);
+        assert_eq!(verdict.word, VerdictWord::Unknown);
+        assert_eq!(verdict.findings[0].code, FindingCode::CensusBehind);
+        let mut full = census.clone();
+        full.stores.extend((10_000..).zip(vec![StoreCensus::default(); STORES_MAX]));
+        let full = judged(&version, &full, scanned(9, 5_000));
+        assert!(full.findings.iter().any(|one| one.code == FindingCode::StoresTruncated));
+    }
+
+    #[test]
+    fn a_version_that_never_wrapped_needs_no_scan() {
+        let version = Version::pre_active(3, Reason::none(), at(10));
+        let none = VersionCensus::default();
+        let mut store = scanned(0, 0);
+        store.scans = Scans::default();
+        assert!(judged(&version, &none, store).is_safe());
+        // But what a scan has found there is there.
+        let mut store = scanned(9, 5_000);
+        store.scans.ended.as_mut().unwrap().found.versions.insert(3, 1);
+        assert_eq!(judged(&version, &none, store).word, VerdictWord::Unsafe);
+    }
 }

@@ -8,12 +8,9 @@ use crate::store::{Commit, Expect, Put, Row, RowKey, StoreError};
 use super::Custody;
 use super::error::CustodyError;
 use super::records::TrustedKey;
-use super::rows::VersionRecord;
+use super::rows::{CensusRecord, Record, VersionRecord};
 use super::tenant::Tenant;
 use super::watch::Due;
-
-/// The kind of a version's census row.
-pub(super) const CENSUS_KIND: u8 = 9;
 
 // === impl Custody ===
 
@@ -27,7 +24,7 @@ impl Custody {
     ) -> Result<bool, CustodyError> {
         let tenant = self.tenant(permit.tenant())?;
         let id = VersionRecord::row_id_of(key.id(), key.key().primary_version);
-        let wanted = RowKey::new(*tenant.id.as_bytes(), CENSUS_KIND, id);
+        let wanted = RowKey::new(*tenant.id.as_bytes(), CensusRecord::KIND, id);
         let rows = self.store.load(std::slice::from_ref(&wanted)).await?;
         let Some(row) = rows.into_iter().next().flatten() else { return Ok(false) };
         tenant.verify(&row)?;
@@ -42,7 +39,7 @@ impl Custody {
     ) -> Result<Option<Due>, CustodyError> {
         tenant.verify(row)?;
         let (key, number) = VersionRecord::parse_row_id(&row.key.id)
-            .map_err(|_| CustodyError::Tampered { kind: CENSUS_KIND, problem: "its id" })?;
+            .map_err(|_| CustodyError::Tampered { kind: CensusRecord::KIND, problem: "its id" })?;
         if self.primary_of(tenant, key).await? == Some(number) {
             return Ok(Some(Due::Rotate(tenant.id, key)));
         }

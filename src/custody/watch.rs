@@ -10,8 +10,7 @@ use crate::store::{Change, Commit, DueAfter, Expect, Row, StoreError};
 use super::Custody;
 use super::error::CustodyError;
 use super::records::{AliasEntry, TrustedKey, TrustedVersion};
-use super::rows::{AliasRecord, Record, RequestRecord, VersionRecord};
-use super::spent::CENSUS_KIND;
+use super::rows::{AliasRecord, CensusRecord, Record, RequestRecord, VersionRecord};
 use super::tenant::Tenant;
 
 /// Something that changed about the keys of a tenant.
@@ -198,7 +197,7 @@ impl Custody {
                 let record: VersionRecord = tenant.trust(row)?;
                 Ok(Some(Due::Destroy(tenant.id, record.key, record.version.number())))
             }
-            CENSUS_KIND => self.due_of_census(tenant, row).await,
+            CensusRecord::KIND => self.due_of_census(tenant, row).await,
             _ => Ok(None),
         }
     }

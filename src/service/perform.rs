@@ -55,7 +55,8 @@ enum Standing {
     Internal(Role),
 }
 
-/// Something that a caller can have done and that changes nothing that is stored.
+/// Something that a caller can have done and that changes nothing that is stored, or only an account
+/// that the same call makes good when it is lost.
 pub trait UseCase: Send + Sized {
     /// What it gives.
     type Reply: Send;

@@ -5,9 +5,11 @@
 
 mod absences;
 mod agent;
+mod campaigns;
 mod claims;
 mod compile_fail;
 mod faults;
+mod histories;
 mod independent;
 mod kill;
 mod layering;

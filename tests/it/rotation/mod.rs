@@ -184,6 +184,7 @@ impl Program {
             version,
             wait: DestroyWait::from_ms(DestroyWait::MIN_MS).unwrap(),
             reason: Reason::none(),
+            not_safe: false,
             request: None,
         };
         let asked = self.desk.perform_change(&self.manager, Action::ScheduleDestroy, Ok(destroy));

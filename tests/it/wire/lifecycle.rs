@@ -125,7 +125,7 @@ async fn take(manager: &Client, key: &str, call: Call) -> Result<(), Error> {
                 wait,
                 request_id,
                 reason,
-                not_safe: false,
+                not_safe: true,
             };
             manager.schedule_destroy(asked).await.map(|_| ())
         }

@@ -1,6 +1,7 @@
 //! Bulla as its callers see it: real processes, real TLS, every rule of the API on every store.
 
 mod campaigns;
+mod census;
 mod isolation;
 mod lifecycle;
 mod limits;

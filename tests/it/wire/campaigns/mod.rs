@@ -4,9 +4,10 @@
 mod lives;
 mod refusals;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bulla_client::{Client, Error};
 use bulla_proto::kms;
-use uuid::Uuid;
 
 use super::{Shared, fresh, new_key, rotate};
 
@@ -76,7 +77,7 @@ impl Scene {
     pub(super) async fn agent(&self, campaign_id: &str) -> Agent {
         Agent {
             client: self.server.client("rewrapper").await,
-            id: Uuid::new_v4().to_string(),
+            id: new_agent_id(),
             campaign_id: campaign_id.to_owned(),
             store: self.store.clone(),
             pass: 0,
@@ -204,6 +205,12 @@ impl Agent {
         self.client.report_scan(report).await.unwrap();
         self.send(self.report()).await.unwrap()
     }
+}
+
+/// As an agent that starts draws it.
+pub(super) fn new_agent_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("00000000-0000-4000-8000-{:012x}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 pub(super) async fn register(manager: &Client, name: &str) -> u32 {

@@ -3,9 +3,8 @@
 use bulla_proto::kms::{self, ProblemDecision};
 use prost::Message;
 use tonic::Code;
-use uuid::Uuid;
 
-use super::Scene;
+use super::{Scene, new_agent_id};
 use crate::wire::{Raw, Shared, field, on_both_stores, reason, refused};
 
 on_both_stores!(
@@ -130,7 +129,7 @@ fn report(campaign: &str) -> Vec<u8> {
     kms::ReportProgressRequest {
         campaign_id: campaign.into(),
         store: "1".into(),
-        agent_id: Uuid::new_v4().to_string(),
+        agent_id: new_agent_id(),
         ..Default::default()
     }
     .encode_to_vec()

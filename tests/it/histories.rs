@@ -5,21 +5,20 @@
 //! another, agents that are killed, a census that lags and begins again. `BULLA_HISTORIES` says how many
 //! histories there are.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-#![allow(clippy::arithmetic_side_effects)]
-
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
-
-use super::*;
-use crate::audit::{Destination, Outcome, Record};
-use crate::keys::{
+use bulla::audit::{Destination, Outcome, Record};
+use bulla::census::{
+    Evidence, FoundBlobs, MOVE_HELD_MS_MAX, RegisteredStore, Restore, RunningScan, StoreEvidence,
+    StoreKind, Verdict, VerdictWord, VersionCensus, Waiver, WriteDelay, check, uses,
+};
+use bulla::keys::{
     KeyId, Owner, Reason, ScanId, State, Step, StoreName, StoreNumber, Timestamp, Use, Version,
 };
-use crate::policy::Action;
+use bulla::policy::Action;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 const KEY: KeyId = KeyId::from_bytes([7; 16]);
 /// How long writers hold a blob, by registered store: number 1, 2 and 3.
