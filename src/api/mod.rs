@@ -14,6 +14,7 @@ mod errors;
 mod front;
 mod health;
 mod keys;
+mod ladder;
 pub mod methods;
 mod operator;
 mod parse;

@@ -179,23 +179,23 @@ impl rotation_server::Rotation for Api {
 
     async fn set_ladder(
         &self,
-        _: Request<kms::SetLadderRequest>,
+        request: Request<kms::SetLadderRequest>,
     ) -> Result<Response<kms::SetLadderResponse>, Status> {
-        Err(Status::unimplemented("set_ladder"))
+        self.set_the_ladder(request).await
     }
 
     async fn get_ladder(
         &self,
-        _: Request<kms::GetLadderRequest>,
+        request: Request<kms::GetLadderRequest>,
     ) -> Result<Response<kms::GetLadderResponse>, Status> {
-        Err(Status::unimplemented("get_ladder"))
+        self.get_the_ladder(request).await
     }
 
     async fn resume_ladder(
         &self,
-        _: Request<kms::ResumeLadderRequest>,
+        request: Request<kms::ResumeLadderRequest>,
     ) -> Result<Response<kms::ResumeLadderResponse>, Status> {
-        Err(Status::unimplemented("resume_ladder"))
+        self.resume_on_the_ladder(request).await
     }
 
     async fn get_exposure(

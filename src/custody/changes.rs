@@ -154,8 +154,7 @@ impl Changes<'_> {
         let found = self.custody.load::<AliasRecord>(&self.tenant, row_id.clone()).await?;
         let (was, revision) = found.ok_or(CustodyError::NotFound)?;
         let row = self.row_key::<AliasRecord>(row_id);
-        self.expect(row.clone(), Some(revision));
-        self.commit.tombstones.push(row);
+        self.remove(row, Some(revision));
         Ok(was.key)
     }
 
@@ -175,8 +174,7 @@ impl Changes<'_> {
         if roles.is_empty() {
             if revision.is_some() {
                 let row = self.row_key::<BindingRecord>(row_id);
-                self.expect(row.clone(), revision);
-                self.commit.tombstones.push(row);
+                self.remove(row, revision);
             }
         } else {
             let record = BindingRecord { principal: principal.clone(), roles: roles.clone() };
@@ -235,6 +233,12 @@ impl Changes<'_> {
         let put = self.tenant.seal(record);
         self.expect(put.key.clone(), revision);
         self.commit.puts.push(put);
+    }
+
+    /// Removes a row that was read at `revision`.
+    pub(super) fn remove(&mut self, row: RowKey, revision: Option<u64>) {
+        self.expect(row.clone(), revision);
+        self.commit.tombstones.push(row);
     }
 
     /// A row of no tenant, in the same commit.

@@ -10,6 +10,7 @@ mod campaigns;
 mod census;
 mod changes;
 mod error;
+mod ladder;
 mod lease;
 mod mac;
 mod prove;

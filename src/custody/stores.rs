@@ -229,7 +229,7 @@ impl<T> Read<T> {
         Self { record, revision: Some(revision) }
     }
 
-    fn or_default(found: Option<(T, u64)>) -> Self
+    pub(super) fn or_default(found: Option<(T, u64)>) -> Self
     where
         T: Default,
     {

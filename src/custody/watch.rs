@@ -10,7 +10,7 @@ use crate::store::{Change, Commit, DueAfter, Expect, Row, StoreError};
 use super::Custody;
 use super::error::CustodyError;
 use super::records::{AliasEntry, TrustedKey, TrustedVersion};
-use super::rows::{AliasRecord, CensusRecord, Record, RequestRecord, VersionRecord};
+use super::rows::{AliasRecord, CensusRecord, PlaceRecord, Record, RequestRecord, VersionRecord};
 use super::tenant::Tenant;
 
 /// Something that changed about the keys of a tenant.
@@ -52,6 +52,8 @@ pub enum Due {
     Rotate(TenantId, KeyId),
     /// The version is to be destroyed.
     Destroy(TenantId, KeyId, u32),
+    /// The version is to be looked at for its next step on the ladder.
+    Climb(TenantId, KeyId, u32),
 }
 
 // === impl Custody ===
@@ -196,6 +198,10 @@ impl Custody {
             VersionRecord::KIND => {
                 let record: VersionRecord = tenant.trust(row)?;
                 Ok(Some(Due::Destroy(tenant.id, record.key, record.version.number())))
+            }
+            PlaceRecord::KIND => {
+                let record: PlaceRecord = tenant.trust(row)?;
+                Ok(Some(Due::Climb(tenant.id, record.key, record.version)))
             }
             CensusRecord::KIND => self.due_of_census(tenant, row).await,
             _ => Ok(None),

@@ -1,5 +1,6 @@
 //! A key as a whole: what describes it, and the steps that touch more than one of its versions.
 
+use crate::keys::ladder::Ladder;
 use crate::keys::name::{Alias, Description, KeyRing, Reason, Tags};
 use crate::keys::present::Present;
 use crate::keys::schedule::{RotationLimit, RotationPeriod};
@@ -36,6 +37,8 @@ pub struct Key {
     pub rotation_bytes: RotationLimit,
     /// A time at which it rotates by itself, once.
     pub rotation_time: Option<Timestamp>,
+    /// How its old versions are retired by themselves, if they are.
+    pub ladder: Option<Ladder>,
     /// When it was made.
     pub create_time: Timestamp,
     /// When the present period began: when it was last rotated, or made.
@@ -95,6 +98,7 @@ impl Key {
             rotation_wraps: RotationLimit::NEVER,
             rotation_bytes: RotationLimit::NEVER,
             rotation_time: None,
+            ladder: None,
             create_time: now,
             rotate_time: present.period_start(),
         };

@@ -4,6 +4,7 @@
 
 mod id;
 mod key;
+mod ladder;
 mod name;
 mod present;
 mod schedule;
@@ -12,6 +13,7 @@ mod version;
 
 pub use id::{CampaignId, HolderId, KeyId, MalformedId, ScanId, StoreNumber, TenantId, Timestamp};
 pub use key::{Key, KeyRefusal, Succession};
+pub use ladder::{Climb, Hit, Ladder, LadderParts, Place, Rung, Standing};
 pub use name::{
     Alias, Description, KeyRef, KeyRing, MalformedName, Owner, Reason, RequestId, StoreName,
     StoreRef, Tags,

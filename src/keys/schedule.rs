@@ -17,7 +17,7 @@ pub struct DestroyWait(u64);
 /// The duration or number is outside its limits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("must be {0}")]
-pub struct OutOfRange(&'static str);
+pub struct OutOfRange(pub(super) &'static str);
 
 // === impl OutOfRange ===
 
@@ -125,6 +125,11 @@ impl DestroyWait {
         } else {
             Err(OutOfRange("from 7 to 365 days"))
         }
+    }
+
+    /// The milliseconds.
+    pub fn as_ms(self) -> u64 {
+        self.0
     }
 
     /// When a destruction scheduled at `now` is due.

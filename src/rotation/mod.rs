@@ -34,6 +34,8 @@ pub struct Done {
     pub rotated: u32,
     /// Versions that were destroyed.
     pub destroyed: u32,
+    /// Steps that versions took on their ladders.
+    pub climbed: u32,
     /// What was due and failed.
     pub failed: u32,
     /// What was due and is left for later: the budget is used up, or a server has yet to follow.
@@ -61,7 +63,7 @@ impl Scheduler {
         loop {
             ticks.tick().await;
             match self.look().await {
-                Ok(Done { rotated: 0, destroyed: 0, failed: 0, .. }) => {}
+                Ok(Done { rotated: 0, destroyed: 0, climbed: 0, failed: 0, .. }) => {}
                 Ok(done) => tracing::info!(?done, "did what was due"),
                 Err(error) => tracing::warn!(%error, "cannot look for what is due"),
             }
@@ -97,6 +99,7 @@ impl Scheduler {
         let spend = match due {
             Due::Rotate(..) => Spend::Rotation,
             Due::Destroy(..) => Spend::Destruction,
+            Due::Climb(..) => Spend::Nothing,
         };
         let office = self.desk.office();
         let turn = match office.custody.turn(Mandate::Lease(lease)).await {
@@ -108,6 +111,12 @@ impl Scheduler {
             return Ok(());
         }
         let (result, count) = match due {
+            Due::Climb(tenant, key, version) => {
+                let stepped = self.climb(tenant, key, version, lease).await;
+                // Looked at again and again for as long as it stands there, but not every second.
+                self.put_off(due);
+                (stepped, &mut done.climbed)
+            }
             Due::Rotate(tenant, key) => (self.rotate(tenant, key, lease).await, &mut done.rotated),
             Due::Destroy(tenant, key, version) => {
                 (self.destroy(tenant, key, version, lease).await, &mut done.destroyed)
@@ -115,11 +124,11 @@ impl Scheduler {
         };
         match result {
             Ok(true) => *count = count.saturating_add(1),
+            Ok(false) if spend == Spend::Nothing => {}
             Ok(false) => done.deferred = done.deferred.saturating_add(1),
             Err(error) => {
                 tracing::warn!(?due, %error, "what was due could not be done");
-                let running_ms = self.desk.office().clock.running_ms();
-                self.put_off.insert(due, running_ms.saturating_add(PUT_OFF_MS));
+                self.put_off(due);
                 done.failed = done.failed.saturating_add(1);
             }
         }
@@ -144,6 +153,23 @@ impl Scheduler {
         let caller = Caller::scheduler(tenant);
         self.desk.perform_change(&caller, Action::DestroyVersion, Ok(destroy)).await?;
         Ok(true)
+    }
+
+    /// Whether the version took a step on its ladder.
+    async fn climb(
+        &self,
+        tenant: TenantId,
+        key: KeyId,
+        version: u32,
+        lease: Lease,
+    ) -> Result<bool, Refusal> {
+        let caller = Caller::scheduler(tenant);
+        self.desk.step_ladder(&caller, key, version, Mandate::Lease(lease)).await
+    }
+
+    fn put_off(&mut self, due: Due) {
+        let running_ms = self.desk.office().clock.running_ms();
+        self.put_off.insert(due, running_ms.saturating_add(PUT_OFF_MS));
     }
 
     /// Says how far this program has followed, so that the one with the lease can wait for it.

@@ -59,6 +59,11 @@ impl UseCase for RetireCheck {
 // === impl Judged ===
 
 impl Judged {
+    /// What the version has done.
+    pub(super) fn census(&self) -> &VersionCensus {
+        &self.census.record
+    }
+
     /// Binds a change to what was judged: it happens only if all of that still stands.
     pub(super) fn bind(&self, changes: &mut Changes<'_>) {
         let (key, version) = (self.version.key(), self.version.number());

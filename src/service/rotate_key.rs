@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::Record;
 use crate::custody::{Custody, Mandate, Past, RequestKey, Spend, TrustedKey, TrustedVersion, Turn};
-use crate::keys::{KeyRef, KeyRefusal, Reason};
+use crate::keys::{KeyRef, KeyRefusal, Place, Reason, State};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
@@ -72,6 +72,9 @@ impl Change for RotateKey {
         let number = after.active.number();
         let mut changes = act.custody.change(act.permit)?;
         changes.put_key(&after.key, &was);
+        if was.key().ladder.is_some() && after.former.state() == State::Deactivated {
+            changes.put_new_place(was.id(), primary.number(), Place::waiting(present));
+        }
         changes.put_version(after.former, &primary);
         match prepared.filter(|_| after.was_prepared) {
             Some(prepared) => changes.put_version(after.active, &prepared),

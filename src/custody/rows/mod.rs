@@ -6,6 +6,7 @@
 mod campaigns;
 mod census;
 mod installation;
+mod ladder;
 mod scheduler;
 mod store;
 
@@ -21,6 +22,7 @@ use crate::policy::{PrincipalId, Role};
 pub(super) use campaigns::{ProblemRecord, ProgressRecord};
 pub(super) use census::{CENSUS_ROW, CensusPosition, CensusRecord, ScansRecord, WaiverRecord};
 pub(super) use installation::{INSTALLATION_ROW, Installation, RootSlot, TenantRecord};
+pub(super) use ladder::PlaceRecord;
 pub(super) use scheduler::{ReplicaRecord, SCHEDULER_ROW, SchedulerRecord};
 pub(super) use store::StoreNameRecord;
 
@@ -115,7 +117,7 @@ impl Record for Key {
             rotation_bytes: self.rotation_bytes.as_u64(),
             rotation_time_ms: self.rotation_time.map_or(0, Timestamp::unix_ms),
             prepared_version: self.prepared_version.unwrap_or(0),
-            ..Default::default()
+            ladder: self.ladder.as_ref().map(ladder::ladder_body),
         }
         .encode_to_vec()
     }
@@ -144,6 +146,7 @@ impl Record for Key {
             rotation_wraps: RotationLimit::wraps(body.rotation_wraps)?,
             rotation_bytes: RotationLimit::bytes(body.rotation_bytes)?,
             rotation_time: time(body.rotation_time_ms),
+            ladder: body.ladder.as_ref().map(ladder::ladder).transpose()?,
             create_time: Timestamp::from_unix_ms(body.create_time_ms),
             rotate_time: Timestamp::from_unix_ms(body.rotate_time_ms),
         })

@@ -111,7 +111,11 @@ mod tests {
             (PRESENT, "SEARCH bulla_row USING PRIMARY KEY (tenant=? AND kind=? AND id=?)"),
             (SCAN, "SEARCH bulla_row USING PRIMARY KEY (tenant=? AND kind=? AND id>? AND id<?)"),
             (DUE, "SEARCH bulla_row USING INDEX bulla_row_by_due (due_at<?)"),
-            (DUE_AFTER, "SEARCH bulla_row USING INDEX bulla_row_by_due (due_at>? AND due_at<?)"),
+            (
+                DUE_AFTER,
+                "SEARCH bulla_row USING INDEX bulla_row_by_due \
+                 ((due_at,tenant,kind,id)>(?,?,?,?) AND due_at<?)",
+            ),
             (CHANGES, "SEARCH bulla_row USING INDEX bulla_row_by_revision (revision>?)"),
             (NEWEST, "SEARCH bulla_row USING COVERING INDEX bulla_row_by_revision"),
             (
