@@ -1,5 +1,9 @@
 //! The program: `bulla serve` and what an operator does around it, and the tool that talks to it.
 
+// By its path, so that a program of the tests that takes this file in finds it too.
+#[path = "program/rewrap.rs"]
+mod rewrap;
+
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -63,6 +67,11 @@ enum Command {
         #[arg(long, value_name = "FILE", env = "BULLA_CONFIG")]
         config: PathBuf,
     },
+    /// Move blobs from old versions of a key to the new one, beside the data
+    Rewrap {
+        #[command(subcommand)]
+        command: rewrap::RewrapCommand,
+    },
     #[command(flatten)]
     Remote(cli::Command),
 }
@@ -77,6 +86,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Remote(command) => {
             let all = Program::command();
             return cli::run(command, program.connection, program.output, all);
+        }
+        Command::Rewrap { command } => {
+            return command.run(program.connection, program.output);
         }
         Command::Init { config, make_key_file, bind } => init(&config, make_key_file, &bind),
         Command::Serve { config, new_audit_log, bind } => serve(&config, new_audit_log, &bind),

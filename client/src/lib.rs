@@ -40,6 +40,6 @@ pub use envelope::{
     Sealer,
 };
 #[cfg(unix)]
-pub use envelope::{FileError, Rewrite, read_file_header, rewrite_file_header};
+pub use envelope::{FileError, Rewrite, is_header_copy, read_file_header, rewrite_file_header};
 pub use error::{Error, FieldViolation, Kind};
 pub use tonic::Code;

@@ -23,6 +23,7 @@ use std::{fs, io};
 
 use serde::Deserialize;
 
+use super::files::Files;
 use super::json_lines::JsonLines;
 use super::postgres::Postgres;
 use super::sqlite::Sqlite;
@@ -36,6 +37,8 @@ pub enum Connector {
     Postgresql(PostgresTable),
     /// A table in a file of SQLite.
     Sqlite(SqliteTable),
+    /// A directory of sealed files.
+    Files(FilesDirectory),
     /// An object a line, from standard input to standard output.
     JsonLines(JsonLinesTable),
 }
@@ -101,6 +104,25 @@ pub struct SqliteTable {
     pub context: BTreeMap<String, ContextSource>,
 }
 
+/// A directory of sealed files. Of a file, the context may have its `name`, its `stem` (the name
+/// without `.bulla`) and its `path` from the directory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilesDirectory {
+    /// The directory.
+    pub directory: PathBuf,
+    /// Directories in it too, and in those.
+    #[serde(default)]
+    pub recursive: bool,
+    /// Every file that is sealed, whatever it is called; otherwise those that end in `.bulla`, and each
+    /// of them has to be sealed.
+    #[serde(default)]
+    pub all: bool,
+    /// What the files are bound to.
+    #[serde(default)]
+    pub context: BTreeMap<String, ContextSource>,
+}
+
 /// An object a line.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,7 +140,7 @@ pub struct JsonLinesTable {
 pub enum ContextSource {
     /// The same for every blob.
     Value(String),
-    /// The column or field of this name, as text.
+    /// The column or field of this name, as text; of a file, see [`FilesDirectory`].
     #[serde(alias = "field")]
     Column(String),
 }
@@ -159,6 +181,7 @@ impl Connector {
         Ok(match self {
             Self::Postgresql(table) => Arc::new(Postgres::open(table).await?),
             Self::Sqlite(table) => Arc::new(Sqlite::open(table).await?),
+            Self::Files(files) => Arc::new(Files::open(files)?),
             Self::JsonLines(table) => {
                 Arc::new(JsonLines::new(table, tokio::io::stdin(), tokio::io::stdout()))
             }
@@ -171,6 +194,7 @@ impl Connector {
                 table.password_file.iter_mut().chain(&mut table.ca_file).collect()
             }
             Self::Sqlite(table) => vec![&mut table.file],
+            Self::Files(files) => vec![&mut files.directory],
             Self::JsonLines(_) => Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::connector::ContextSource;
-use super::store::{Context, NullColumn};
+use super::store::{Context, Unmovable};
 
 /// The pairs of a context, and where each value comes from.
 #[derive(Clone, Debug)]
@@ -43,14 +43,14 @@ impl ContextPlan {
     pub(super) fn fill<E>(
         &self,
         mut value: impl FnMut(&str) -> Result<Option<String>, E>,
-    ) -> Result<Result<Context, NullColumn>, E> {
+    ) -> Result<Result<Context, Unmovable>, E> {
         let mut context = Ok(self.constants());
         for (key, column) in &self.columns {
             match (value(column)?, &mut context) {
                 (Some(text), Ok(pairs)) => {
                     pairs.insert(key.clone(), text);
                 }
-                (None, Ok(_)) => context = Err(NullColumn(column.clone())),
+                (None, Ok(_)) => context = Err(Unmovable::NullColumn(column.clone())),
                 (_, Err(_)) => {}
             }
         }

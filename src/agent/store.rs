@@ -73,8 +73,8 @@ pub struct Entry {
     pub name: String,
     /// What stands there.
     pub held: Held,
-    /// What the blob was bound to, if all of it is there.
-    pub context: Result<Context, NullColumn>,
+    /// What the blob was bound to, unless it cannot be moved whatever that is.
+    pub context: Result<Context, Unmovable>,
 }
 
 /// What stands in a place, to the byte.
@@ -108,9 +108,17 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NotBlob;
 
-/// A column or field that the encryption context is made from holds nothing.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct NullColumn(pub String);
+/// Why a blob has to stay where it is until a person has done something.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unmovable {
+    /// This column or field, which the encryption context is made from, holds nothing.
+    #[error("CONTEXT_IS_NULL: {0}")]
+    NullColumn(String),
+    /// It stands in the header of sealed data of suite 01, which takes no other: the file is to be
+    /// decrypted and encrypted again.
+    #[error("FIXED_HEADER: of suite 01, encrypt it again")]
+    FixedHeader,
+}
 
 /// Why a store does not do what it has to.
 #[derive(Debug, thiserror::Error)]
@@ -191,12 +199,32 @@ impl Held {
     }
 }
 
-/// A name for people, cut to what the server keeps.
+// === impl Unmovable ===
+
+impl Unmovable {
+    /// What is wrong with the blob, as the server keeps it.
+    pub fn reason(&self) -> String {
+        let mut reason = named(self.to_string());
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        reason
+    }
+}
+
+/// A name for people, without control characters and cut to what the server keeps.
 pub fn named(mut name: String) -> String {
+    if name.chars().any(char::is_control) {
+        name = name.chars().flat_map(shown).collect();
+    }
     if name.len() > NAME_BYTES_MAX {
         name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
     }
     name
+}
+
+fn shown(character: char) -> impl Iterator<Item = char> {
+    let escaped = character.is_control().then(|| character.escape_default());
+    let plain = (!character.is_control()).then_some(character);
+    escaped.into_iter().flatten().chain(plain)
 }
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -206,6 +234,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 const PLACE_BYTES_MAX: usize = 4096;
 const NAME_BYTES_MAX: usize = 512;
+const REASON_BYTES_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -234,5 +263,6 @@ mod tests {
         assert!(Place::new(vec![0; 4097]).is_err());
         assert_eq!(named("é".repeat(300)), "é".repeat(256));
         assert_eq!(named("short".into()), "short");
+        assert_eq!(named("a\nb\u{1b}".into()), "a\\nb\\u{1b}");
     }
 }

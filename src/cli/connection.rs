@@ -55,7 +55,10 @@ type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 impl ConnectionArguments {
     /// Connects, so that a wrong address is known before any input is read.
-    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+    ///
+    /// # Errors
+    /// What is missing or wrong in the configuration, or why there is no connection.
+    pub async fn connect(&self) -> Result<Client, Failure> {
         let environment = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Ok(Client::connect(self.resolve(&environment)?.config()?).await?)
     }

@@ -173,7 +173,7 @@ fn standing(versions: &[kms::LadderVersion], now: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use clap::{Args as _, FromArgMatches as _};
     use prost_types::Timestamp;
 

@@ -80,6 +80,12 @@ impl Printer {
             Format::Json => write_out(json.pretty().as_bytes()),
         }
     }
+
+    /// An answer that goes beside what is on stdout.
+    pub(crate) fn aside(&self, text: &str) -> Result<(), Failure> {
+        let written = io::stderr().lock().write_all(text.as_bytes());
+        written.map_err(|error| Failure::midway("cannot write to stderr", &error))
+    }
 }
 
 /// Writes bytes to stdout and flushes. A reader that went away (`| head`) is not a failure, but

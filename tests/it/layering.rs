@@ -86,7 +86,7 @@ const ROWS: &[Row] = &[
          tokio_rustls tokio_stream toml uuid zeroize",
     ),
     row_of("main", Door, ""),
-    row_of("program", Door, "clap tokio tracing tracing_subscriber"),
+    row_of("program", Door, "bulla_client clap tokio tracing tracing_subscriber"),
 ];
 
 const fn row_of(module: &'static str, stands: Stands, crates: &'static str) -> Row {

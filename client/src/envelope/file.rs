@@ -6,9 +6,10 @@
 //! moment, the name holds the old file or the new one, whole. Whoever replaces the file meanwhile
 //! wins. All of this blocks, and it is for Unix.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
@@ -108,6 +109,16 @@ pub fn rewrite_file_header(path: &Path, old: &[u8], new: &[u8]) -> Result<Rewrit
     let outcome = copy.exchange(path, sealed.stamp)?;
     sync_folder(path)?;
     Ok(outcome)
+}
+
+/// Whether this is the name of a copy that [`rewrite_file_header`] makes on its way. Cut short, such a
+/// copy holds nothing of its own.
+pub fn is_header_copy(name: &OsStr) -> bool {
+    let name = name.as_bytes().strip_prefix(b".").and_then(|name| name.strip_suffix(b".bulla"));
+    let random = name.and_then(<[u8]>::split_last_chunk::<RANDOM_DIGITS>);
+    random.is_some_and(|(of, random)| {
+        of.last().is_none_or(|byte| *byte == b'.') && random.iter().all(u8::is_ascii_hexdigit)
+    })
 }
 
 // === impl Sealed ===
@@ -263,7 +274,7 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
     }
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
-    name.push(format!(".{:016x}.bulla", u64::from_be_bytes(random)));
+    name.push(format!(".{:0RANDOM_DIGITS$x}.bulla", u64::from_be_bytes(random)));
     Ok(path.with_file_name(name))
 }
 
@@ -283,6 +294,8 @@ fn while_doing(doing: &'static str) -> impl FnOnce(io::Error) -> FileError {
 }
 
 const REPLACING: &str = "put the copy in the file's place";
+
+const RANDOM_DIGITS: usize = 16;
 
 /// With what is put around it, a name still has at most 255 bytes.
 const NAME_BYTES_MAX: usize = 200;
@@ -343,6 +356,17 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
             assert_eq!(names(folder.path()), ["notes.bulla"]);
             old = new;
+        }
+    }
+
+    #[test]
+    fn a_copy_is_known_by_its_name() {
+        let copy = beside(Path::new("a/notes.bulla")).unwrap();
+        assert!(is_header_copy(copy.file_name().unwrap()), "{}", copy.display());
+        let long = beside(Path::new(&"n".repeat(255))).unwrap();
+        assert!(is_header_copy(long.file_name().unwrap()) && long.as_os_str().len() < 100);
+        for other in ["notes.bulla", ".notes.bulla", ".0123456789abcdeg.bulla", ".a.partial", ""] {
+            assert!(!is_header_copy(OsStr::new(other)), "{other}");
         }
     }
 

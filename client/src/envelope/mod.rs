@@ -21,7 +21,7 @@ use bulla_proto::kms;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 #[cfg(unix)]
-pub use file::{FileError, Rewrite, read_file_header, rewrite_file_header};
+pub use file::{FileError, Rewrite, is_header_copy, read_file_header, rewrite_file_header};
 pub use format::{DataKey, DataKeyLength};
 pub use header::{DataFailure, Header};
 pub use open::Opener;

@@ -137,7 +137,7 @@ impl Run<'_> {
                     return;
                 }
                 Ok(_) => return,
-                Err(null) => (version, format!("CONTEXT_IS_NULL: {}", null.0)),
+                Err(why) => (version, why.reason()),
             },
             Content::Ours(..) | Content::Foreign => return,
             Content::NoBlob(reason) => (0, reason.to_owned()),

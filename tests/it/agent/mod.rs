@@ -1,7 +1,11 @@
 //! The agent against a server of the tests that fails on purpose, and stores that are real.
 
+mod engine;
 mod fake;
+mod files;
+mod memory;
 mod postgres;
+mod sqlite;
 
 use std::sync::Arc;
 use std::time::Duration;

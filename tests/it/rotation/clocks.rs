@@ -5,7 +5,8 @@ use bulla::keys::{DestroyWait, RotationPeriod, State};
 
 use super::{DAY, HOUR, Program, SECOND, START, Site, YEARS_10};
 
-const NONE: super::Done = super::Done { rotated: 0, destroyed: 0, failed: 0, deferred: 0 };
+const NONE: super::Done =
+    super::Done { rotated: 0, destroyed: 0, failed: 0, deferred: 0, climbed: 0 };
 const WAIT: i64 = DestroyWait::MIN_MS as i64;
 
 /// 20 keys that rotate every 90 days, and one whose first version is to be destroyed in 7 days.
