@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help quickstart test lint doc bench fuzz-smoke ci ci-quickstart
+.PHONY: help quickstart postgres test lint doc bench fuzz-smoke ci ci-quickstart
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,10 @@ quickstart: ## A server of your own, a table encrypted, a key rotated to the end
 	cargo build --locked --bin bulla
 	target/debug/bulla quickstart $(if $(ONCE),--once) $(if $(DIR),--dir "$(DIR)")
 
-test: ## Every test
+postgres: ## Say where PostgreSQL is, which the tests run; install it if there is none and this is root
+	@.ci/postgres
+
+test: postgres ## Every test
 	cargo test --locked --workspace
 
 lint: ## Format, clippy, and what may be depended on

@@ -1,10 +1,10 @@
-//! How long a census takes to answer: 10,000 keys of 20 versions that were each used with 20 stores, on
-//! SQLite.
+//! How long a census takes to answer: 10,000 keys of 20 versions that were each used with 20
+//! stores, on SQLite.
 //!
-//! `cargo bench --bench census` fills a store through the audit log and the fold, as the server does, and
-//! prints the middle and the slowest of 200 answers, the record of each made durable. With another
-//! number of keys as its argument it is quicker to fill; run otherwise than by `cargo bench` it has ten.
-//! Sets no threshold: figures of a shared machine are not a test.
+//! `cargo bench --bench census` fills a store through the audit log and the fold, as the server
+//! does, and prints the middle and the slowest of 200 answers, the record of each made durable.
+//! With another number of keys as its argument it is quicker to fill; run otherwise than by `cargo
+//! bench` it has ten. Sets no threshold: figures of a shared machine are not a test.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -20,8 +20,10 @@ use bulla::audit::{Outcome, Record, RecordItem};
 use bulla::clock::SystemClock;
 use bulla::crypto::OsRandom;
 use bulla::crypto::memory::WipingAllocator;
-use bulla::custody::{Installed, KeyFile, create};
-use bulla::keys::{Description, KeyId, KeyRef, Reason, RotationPeriod, Tags, TenantId};
+use bulla::custody::{Budget, Installed, KeyFile, create};
+use bulla::keys::{
+    Description, KeyId, KeyRef, Reason, RotationLimit, RotationPeriod, Tags, TenantId,
+};
 use bulla::policy::{Action, Principal, PrincipalId, Role};
 use bulla::service::{BindRole, Caller, CreateKey, Desk, GetCensus, Office, RoleChange, RotateKey};
 use bulla::store::sqlite::SqliteStore;
@@ -61,6 +63,7 @@ async fn main() {
         clock: Arc::new(SystemClock),
         started: Instant::now(),
         environment: "development",
+        budget: Budget { rotations_per_hour_max: 600, destructions_per_hour_max: 100 },
     });
     let desk = Desk::new(Arc::clone(&office), lane.clone());
     let manager = manager(&desk, tenant).await;
@@ -108,6 +111,9 @@ async fn key_of_versions(desk: &Desk, manager: &Caller) -> KeyId {
         description: Description::default(),
         tags: Tags::default(),
         rotation_period: RotationPeriod::NEVER,
+        rotation_wraps: RotationLimit::NEVER,
+        rotation_bytes: RotationLimit::NEVER,
+        rotation_time: None,
         request: None,
     };
     let key = desk.perform_change(manager, Action::CreateKey, Ok(made)).await.unwrap().key.id();
@@ -115,7 +121,7 @@ async fn key_of_versions(desk: &Desk, manager: &Caller) -> KeyId {
         let rotate = RotateKey {
             key: KeyRef::Id(key),
             reason: Reason::none(),
-            only_if_due: false,
+            mandate: None,
             request: None,
         };
         desk.perform_change(manager, Action::RotateKey, Ok(rotate)).await.unwrap();

@@ -2,7 +2,7 @@
 //!
 //! A store goes through passes. In a pass one agent at a time holds the store and says how far it has
 //! come; when it is through, a scan must prove it, and what the scan finds is another pass's. A report
-//! counts once: one that is older than what is known changes nothing at all.
+//! counts once: one that is older than what is known changes nothing of it.
 
 use crate::keys::{HolderId, Reason, Timestamp};
 
@@ -145,9 +145,9 @@ impl StoreProgress {
         Ok(after)
     }
 
-    /// What `report` makes of it. An old report, which says less than is known, changes nothing;
-    /// what it says to have moved is counted only when it has seen more than the report before, or
-    /// ends the pass. `durable_sequence` is the last audit record now.
+    /// What `report` makes of it. An old report, which says less than is known, changes nothing but
+    /// that its agent was heard. What a report says to have moved is counted only when it has seen
+    /// more than the report before, or ends the pass. `durable_sequence` is the last audit record now.
     ///
     /// # Errors
     /// Another agent has the store, or the pass has not begun.
@@ -167,7 +167,9 @@ impl StoreProgress {
             return Err(ReportRefusal::PassNotBegun { pass: self.pass });
         }
         if self.is_old(report) {
-            return Ok(self.clone());
+            // It was heard all the same; but nobody gets a store by what is old.
+            let is_holder = self.holder.as_ref() == Some(agent);
+            return Ok(if is_holder { self.held_by(agent, now) } else { self.clone() });
         }
         let mut after = self.held_by(agent, now);
         if self.phase == Phase::Moving && (report.seen > self.seen || report.pass_ended) {

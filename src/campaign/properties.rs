@@ -454,7 +454,7 @@ fn blobs() -> impl Strategy<Value = [Vec<Blob>; 2]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
 
     #[test]
     fn g05_progress_is_never_lost_nor_counted_twice_and_done_is_true(

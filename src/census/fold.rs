@@ -1,9 +1,9 @@
-//! The fold of the audit log: what each version has issued, moved away, opened and been refused, for
-//! which store and by whom.
+//! The fold of the audit log: what each version has issued, moved away, opened and been refused,
+//! for which store and by whom.
 //!
-//! Counts SUCCEEDED uses, and refusals because of the version's state. Each count has the sequence of
-//! its last record, so that what happened first never rests on a clock. A record that was counted is
-//! not counted again.
+//! Counts SUCCEEDED uses, and refusals because of the version's state. Each count has the sequence
+//! of its last record, so that what happened first never rests on a clock. A record that was
+//! counted is not counted again.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use crate::policy::Action;
 pub const STORES_MAX: usize = 400;
 /// The most principals of one store.
 pub const PRINCIPALS_PER_STORE_MAX: usize = 8;
-/// The most principals of one version, over all stores: a row of names that are all as long as names
-/// may be still fits into a store.
+/// The most principals of one version, over all stores: a row of names that are all as long as
+/// names may be still fits into a store.
 pub const PRINCIPALS_MAX: usize = 480;
 
 /// What one version of a key has done.

@@ -1,9 +1,9 @@
-//! What each version of a key still protects, as far as the audit log and scans of the stores tell, and
-//! whether it can be let go.
+//! What each version of a key still protects, as far as the audit log and scans of the stores tell,
+//! and whether it can be let go.
 //!
-//! Pure. The audit log is folded into counts ([`VersionCensus`]), scans say what stands in a registered
-//! store ([`Scans`]), and [`check`] weighs both. Nothing here reads a log, a row or a clock, and a
-//! version is never SAFE because nobody has looked.
+//! Pure. The audit log is folded into counts ([`VersionCensus`]), scans say what stands in a
+//! registered store ([`Scans`]), and [`check`] weighs both. Nothing here reads a log, a row or a
+//! clock, and a version is never SAFE because nobody has looked.
 
 mod finding;
 mod fold;

@@ -1,15 +1,16 @@
-//! Whether a version can be let go: SAFE, UNSAFE or UNKNOWN, and everything that the answer rests on.
+//! Whether a version can be let go: SAFE, UNSAFE or UNKNOWN, and everything that the answer rests
+//! on.
 //!
-//! SAFE means that no blob of the version is in any registered store, by this argument. Blobs come into
-//! a store when they are issued, copied or restored, and go when they are moved, deleted or overwritten
-//! by a restore. Every store that the key has to do with was gone through, found clean, by a scan that
-//! began after the last record that says anything of the version and after the last restore of any of
-//! these stores, and when no writer and no agent could hold a blob any more. A copy needs a source that is
-//! there; a source that was copied to another store goes only by a move or a restore; so the copy was
-//! there before the scans, and would have been found.
+//! SAFE means that no blob of the version is in any registered store, by this argument. Blobs come
+//! into a store when they are issued, copied or restored, and go when they are moved, deleted or
+//! overwritten by a restore. Every store that the key has to do with was gone through, found clean,
+//! by a scan that began after the last record that says anything of the version and after the last
+//! restore of any of these stores, and when no writer and no agent could hold a blob any more. A
+//! copy needs a source that is there; a source that was copied to another store goes only by a move
+//! or a restore; so the copy was there before the scans, and would have been found.
 //!
-//! What has to be reported, because no record tells of it: a restore, and a copy into a store that the
-//! key was never used with.
+//! What has to be reported, because no record tells of it: a restore, and a copy into a store that
+//! the key was never used with.
 
 use crate::keys::{KeyId, State, Timestamp, Version};
 
@@ -18,9 +19,9 @@ use super::fold::{StoreCensus, UseCount, VersionCensus, VersionUseKind};
 use super::scan::{Scan, Scans};
 use super::store::{RegisteredStore, Restore};
 
-/// The longest that an agent may hold a moved blob before it has written it back, from when it asked for
-/// it: after that it must throw it away. In a store whose writers hold nothing for so long, agents do not
-/// either.
+/// The longest that an agent may hold a moved blob before it has written it back, from when it
+/// asked for it: after that it must throw it away. In a store whose writers hold nothing for so
+/// long, agents do not either.
 pub const MOVE_HELD_MS_MAX: u64 = 60_000;
 
 /// What is known of a version.
@@ -111,8 +112,9 @@ impl Evidence<'_> {
         self.stores.iter().find(|one| one.store.number.as_u32() == number)
     }
 
-    /// The stores that must have been scanned: those that the key was used with or that were scanned for
-    /// it before, and those into which something was put back since the version was made.
+    /// The stores that must have been scanned: those that the key was used with or that were
+    /// scanned for it before, and those into which something was put back since the version was
+    /// made.
     fn required(&self) -> impl Iterator<Item = &StoreEvidence> {
         let made = self.version.parts().create_time;
         let anything = !self.census.stores.is_empty();
@@ -151,8 +153,8 @@ impl Bar {
         }
     }
 
-    /// A blob may stand in another store than the one that its header names, so that the slowest agent
-    /// counts.
+    /// A blob may stand in another store than the one that its header names, so that the slowest
+    /// agent counts.
     fn moved_time(evidence: &Evidence<'_>) -> Timestamp {
         let delays = evidence.required().map(|one| one.store.write_delay.as_ms());
         let held_ms = delays.max().unwrap_or(0).min(MOVE_HELD_MS_MAX);

@@ -1,8 +1,8 @@
 //! Scans: somebody with the right to has gone through a whole store and says what stands there.
 //!
-//! A scan begins with the server's word, which notes how far the audit log was; the agent opens its view
-//! of the store only after that. So what happened before is in what it saw, by the log's order and by
-//! nobody's clock.
+//! A scan begins with the server's word, which notes how far the audit log was; the agent opens its
+//! view of the store only after that. So what happened before is in what it saw, by the log's order
+//! and by nobody's clock.
 
 use std::collections::BTreeMap;
 

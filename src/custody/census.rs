@@ -1,8 +1,9 @@
 //! The census: the audit log counted into rows, as far as the log is durable.
 //!
-//! The rows of a chunk of the log and the position after it are one commit. A row also knows the last
-//! record that it has counted, so that a chunk too large for one commit, or a position that a crash left
-//! behind, doubles nothing. Costs the callers' way nothing: it only reads what they have made durable.
+//! The rows of a chunk of the log and the position after it are one commit. A row also knows the
+//! last record that it has counted, so that a chunk too large for one commit, or a position that a
+//! crash left behind, doubles nothing. Costs the callers' way nothing: it only reads what they have
+//! made durable.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,12 +42,11 @@ struct Chunk {
 // === impl Custody ===
 
 impl Custody {
-    /// Counts what the log has now, and gives the last sequence that is counted: 0 when the log is not
-    /// the one that was counted before, which no later look can mend.
+    /// Counts what the log has now, and gives the last sequence that is counted: 0 when the log is
+    /// not the one that was counted before, which no later look can mend.
     ///
-    /// # Errors
-    /// The log or the store cannot be read or written, or a row was changed from outside. What was
-    /// counted stays counted.
+    /// # Errors The log or the store cannot be read or written, or a row was changed from outside.
+    /// What was counted stays counted.
     pub async fn fold_census(&self, trail: &Trail) -> Result<u64, CustodyError> {
         let end = *trail.durable().borrow();
         self.catch_up(trail, end).await
@@ -99,8 +99,8 @@ impl Custody {
         Ok(Place { sequence, stored_sequence: sequence, revision: Some(row.revision) })
     }
 
-    /// The log is shorter than what was counted: another log stands in its place. It will grow, so that
-    /// this is kept, or records would be passed over later without anybody's knowing.
+    /// The log is shorter than what was counted: another log stands in its place. It will grow, so
+    /// that this is kept, or records would be passed over later without anybody's knowing.
     async fn lose(&self, place: &mut Place) -> Result<(), CustodyError> {
         if place.stored_sequence != LOST {
             tracing::error!(
@@ -181,7 +181,8 @@ impl Custody {
         Ok(())
     }
 
-    /// The rows of these versions as they stand, and their keys. Tenants that are gone are left out.
+    /// The rows of these versions as they stand, and their keys. Tenants that are gone are left
+    /// out.
     async fn censuses(
         &self,
         versions: &[VersionOf],

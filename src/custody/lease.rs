@@ -20,6 +20,8 @@ use super::rows::{Record, SCHEDULER_ROW, SchedulerRecord};
 #[derive(Clone, Copy, Debug)]
 pub struct Witness {
     holder: HolderId,
+    /// Up to when somebody answers for the clock.
+    checked: Option<Timestamp>,
     /// The fencing number it holds, and the witnessed time when it last wrote it down.
     seen: Option<Seen>,
 }
@@ -80,9 +82,10 @@ pub struct Turn {
 // === impl Witness ===
 
 impl Witness {
-    /// A program that holds nothing yet.
-    pub fn new(holder: HolderId) -> Self {
-        Self { holder, seen: None }
+    /// A program that holds nothing yet. Up to `checked`, if somebody looked at the clock then, the
+    /// clock is believed.
+    pub fn new(holder: HolderId, checked: Option<Timestamp>) -> Self {
+        Self { holder, checked, seen: None }
     }
 
     /// The program.
@@ -213,7 +216,8 @@ impl Custody {
                 (was.fence.saturating_add(1), was.witnessed_time.credit(silent_ms, wall))
             }
         };
-        let witnessed = witnessed.max(was.witnessed_time);
+        let checked = witness.checked.map_or(witnessed, |checked| checked.min(wall));
+        let witnessed = witnessed.max(was.witnessed_time).max(checked);
         let lease = Lease { holder: witness.holder, fence, witnessed };
         let is_kept = fence == was.fence && was.is_held(store_now) && !was.is_ending(store_now);
         if is_kept {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::custody::{DuePlace, Lease, Mandate, REPORT_MS, Spend, Witness};
-use crate::keys::{HolderId, KeyId, Present, TenantId};
+use crate::keys::{KeyId, Present, TenantId};
 use crate::policy::Action;
 use crate::service::{Caller, Desk, DestroyVersion, Due, Refusal};
 
@@ -45,11 +45,11 @@ pub struct Done {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// A scheduler at this desk; `holder` is the program's own id, drawn when it started.
-    pub fn new(desk: Desk, holder: HolderId) -> Self {
+    /// A scheduler at this desk; `witness` is of this program.
+    pub fn new(desk: Desk, witness: Witness) -> Self {
         Self {
             desk,
-            witness: Witness::new(holder),
+            witness,
             place: None,
             put_off: HashMap::new(),
             reported_ms: None,
@@ -190,7 +190,8 @@ impl Scheduler {
                 ahead_seconds = ahead_ms.div_euclid(1_000),
                 "the clock is ahead of the time that this installation has seen pass; until that \
                  catches up, nothing rotates or is destroyed by itself that is due in between; \
-                 check the clock, and rotate what cannot wait with: bulla key rotate"
+                 check the clock, and if it is right set rotation.clock_checked to the time now and \
+                 start the server again; rotate what cannot wait with: bulla key rotate"
             );
         }
         self.clock_told = is_far;

@@ -18,7 +18,8 @@ use crate::audit::{Outcome, Record};
 use crate::auth::{self, Authenticator};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, StoreKind};
-use crate::custody::{self, Custody, KeyFile, StartError};
+use crate::custody::{self, Custody, KeyFile, StartError, Witness};
+use crate::keys::Timestamp;
 use crate::rotation::Scheduler;
 use crate::service::{Desk, Office};
 use crate::trail::{Lane, Trail};
@@ -68,7 +69,9 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
         let (custody, trail) = (Arc::clone(&office.custody), trail.clone());
         async move { custody.run_census(&trail).await }
     });
-    let scheduler = Scheduler::new(Desk::new(office, lane.clone()), holder);
+    let checked = config.rotation.clock_checked_ms().map(Timestamp::from_unix_ms);
+    let witness = Witness::new(holder, checked);
+    let scheduler = Scheduler::new(Desk::new(office, lane.clone()), witness);
     let scheduling = tokio::spawn(scheduler.run());
     let recording = tokio::spawn(record_refusals(refused, lane));
 

@@ -125,13 +125,9 @@ impl UseCase for ListDue {
         for _ in 0..PAGES_MAX {
             let page = act.custody.due(reached, place.as_ref(), PAGE).await?;
             for due in page.due {
-                match due {
-                    Due::Rotate(tenant, key) if tenant == act.permit.tenant() => {
-                        if seen.insert(key) {
-                            keys.push(key);
-                        }
-                    }
-                    _ => {}
+                let Due::Rotate(tenant, key) = due else { continue };
+                if tenant == act.permit.tenant() && seen.insert(key) {
+                    keys.push(key);
                 }
             }
             match page.next {

@@ -1,7 +1,7 @@
 //! Begins and ends a scan of a store for blobs of a key.
 //!
-//! That it begins is durable before the agent hears of it, and the agent looks only after that: whatever
-//! the log had then is in what the agent sees.
+//! That it begins is durable before the agent hears of it, and the agent looks only after that:
+//! whatever the log had then is in what the agent sees.
 
 use std::sync::OnceLock;
 

@@ -1,6 +1,7 @@
 //! Schedules the destruction of a version's material, after a wait in which it can be cancelled.
 //!
-//! Only of a version that RetireCheck calls SAFE, or for a stated reason and with a right of its own.
+//! Only of a version that RetireCheck calls SAFE, or for a stated reason and with a right of its
+//! own.
 
 use std::sync::Arc;
 

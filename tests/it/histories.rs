@@ -1,9 +1,10 @@
-//! Random histories of a small world: whatever happens, a version that is SAFE is in no registered store.
+//! Random histories of a small world: whatever happens, a version that is SAFE is in no registered
+//! store.
 //!
 //! The world has what the argument of [`check`] is about: writers and agents that hold blobs for a
-//! while, copies, deletions, restores that are reported, scans that look at one moment and report at
-//! another, agents that are killed, a census that lags and begins again. `BULLA_HISTORIES` says how many
-//! histories there are.
+//! while, copies, deletions, restores that are reported, scans that look at one moment and report
+//! at another, agents that are killed, a census that lags and begins again. `BULLA_HISTORIES` says
+//! how many histories there are.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -487,8 +488,8 @@ fn anything() -> impl Strategy<Value = Vec<Happening>> {
     prop::collection::vec(one, 0..40)
 }
 
-/// An operator finishes the rotation of version 1 while others copy, restore and write: the order of
-/// moves and scans is what is tried.
+/// An operator finishes the rotation of version 1 while others copy, restore and write: the order
+/// of moves and scans is what is tried.
 fn finish() -> impl Strategy<Value = Vec<Happening>> {
     let any = any::<u8>;
     let issue = (any(), any()).prop_map(|(store, count)| Happening::Issue { store, count });

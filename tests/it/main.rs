@@ -16,6 +16,7 @@ mod layering;
 mod listener;
 mod memory_scan;
 mod postgres;
+mod rewrap;
 mod rotation;
 mod server;
 #[path = "../store/mod.rs"]

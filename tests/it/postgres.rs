@@ -92,10 +92,6 @@ impl Cluster {
         self.folder.path().join("socket")
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// The authority of its certificate, which is for `localhost`.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")

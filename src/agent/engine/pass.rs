@@ -4,8 +4,6 @@
 //! A load is the unit of everything: one message, one write, one place. Loads stay in order, so when one
 //! is written, everything before its end has been dealt with.
 
-use std::future::Future;
-
 use bulla_client::kms::{self, re_encrypt_result::Outcome as Reply};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
@@ -293,17 +291,15 @@ impl Run<'_> {
 }
 
 /// The reply to one load.
-fn next_results(
+async fn next_results(
     replies: &mut Replies,
     count: usize,
-) -> impl Future<Output = Result<Vec<kms::ReEncryptResult>, AgentError>> + Send {
-    async move {
-        let reply = replies.next().await.unwrap_or_else(|| Err(ServerError::cut_off()))?;
-        if reply.results.len() != count {
-            return Err(AgentError::Answer("another number of results than of blobs"));
-        }
-        Ok(reply.results)
+) -> Result<Vec<kms::ReEncryptResult>, AgentError> {
+    let reply = replies.next().await.unwrap_or_else(|| Err(ServerError::cut_off()))?;
+    if reply.results.len() != count {
+        return Err(AgentError::Answer("another number of results than of blobs"));
     }
+    Ok(reply.results)
 }
 
 fn problem(entry: &Entry, version: u32, reason: String) -> kms::Problem {

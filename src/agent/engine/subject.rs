@@ -67,6 +67,11 @@ impl Subject {
         self.source_versions.contains(&version)
     }
 
+    /// Whether a person may want to know where blobs of this version are; without a campaign, any.
+    pub(super) fn is_sought(&self, version: u32) -> bool {
+        self.source_versions.is_empty() || self.moves(version)
+    }
+
     /// How many blobs a scan found that are still to be moved.
     pub(super) fn left(&self, scan: &kms::Scan) -> u64 {
         let of_sources = |counts: &[kms::VersionCount]| -> u64 {

@@ -73,7 +73,7 @@ impl Found {
                 one_more(&mut self.versions, version);
                 if orders.abandons(entry) {
                     one_more(&mut self.abandoned, version);
-                } else {
+                } else if subject.is_sought(version) {
                     self.sample(version, &entry.name);
                 }
             }

@@ -1,9 +1,11 @@
 //! What happens by itself happens a bounded number of times in an hour, and nothing waits for ever.
 
 use bulla::custody::{Budget, Witness};
-use bulla::keys::{RotationPeriod, State};
-use bulla::service::Due;
+use bulla::keys::{KeyRef, RotationLimit, RotationPeriod, State};
+use bulla::policy::Action;
+use bulla::service::{Due, UpdateKey};
 
+use super::ladder::{data_key, service};
 use super::{DAY, HOUR, SECOND, START, Site};
 
 #[tokio::test]
@@ -95,11 +97,41 @@ async fn rotate_due_rotates_what_is_due_in_the_callers_tenant_and_nothing_else()
     let foreign = Due::Rotate(other, due);
     assert_ne!(foreign, Due::Rotate(site.tenant, due));
     // A scheduler elsewhere witnesses the time.
-    let mut witness = Witness::new(program.custody().new_holder_id().unwrap());
+    let mut witness = Witness::new(program.custody().new_holder_id().unwrap(), None);
     program.custody().hold(&mut witness).await.unwrap();
     site.pass(&[&program], 60 * SECOND);
     program.custody().hold(&mut witness).await.unwrap();
     let asked = program.desk.rotate_due(&program.manager).await.unwrap();
     assert_eq!(asked.rotated.len(), 1);
     assert!(program.desk.rotate_due(&program.manager).await.unwrap().rotated.is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_has_wrapped_as_much_as_it_may_rotates_once() {
+    let site = Site::new().await;
+    let mut program = site.program().await;
+    let app = service(&site, &program).await;
+    let key = program.create_key(RotationPeriod::NEVER, None).await;
+    let update = UpdateKey {
+        key: KeyRef::Id(key),
+        key_ring: None,
+        description: None,
+        tags: None,
+        rotation_period: None,
+        rotation_wraps: Some(RotationLimit::wraps(100).unwrap()),
+        rotation_bytes: None,
+        rotation_time: None,
+        request: None,
+    };
+    program.desk.perform_change(&program.manager, Action::UpdateKey, Ok(update)).await.unwrap();
+    for wraps in 1..=100 {
+        assert_eq!(program.settle().await.rotated, 0, "after {} wraps", wraps - 1);
+        data_key(&program, &app, key).await;
+        program.custody().fold_census(&program.desk.office().trail).await.unwrap();
+    }
+    assert_eq!(program.settle().await.rotated, 1);
+    assert_eq!(program.states(key).await, [State::Deactivated, State::Active]);
+    data_key(&program, &app, key).await;
+    program.custody().fold_census(&program.desk.office().trail).await.unwrap();
+    assert_eq!(program.settle().await.rotated, 0);
 }

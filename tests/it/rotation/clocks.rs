@@ -1,12 +1,14 @@
 //! Clocks that jump, stand still, drift and disagree: nothing is destroyed early, nothing rotates
 //! twice, and a fleet does not rotate because a clock says so.
 
-use bulla::keys::{DestroyWait, RotationPeriod, State};
+use bulla::custody::Witness;
+use bulla::keys::{DestroyWait, RotationPeriod, State, Timestamp};
+use bulla::rotation::Scheduler;
 
 use super::{DAY, HOUR, Program, SECOND, START, Site, YEARS_10};
 
 const NONE: super::Done =
-    super::Done { rotated: 0, destroyed: 0, failed: 0, deferred: 0, climbed: 0 };
+    super::Done { rotated: 0, destroyed: 0, climbed: 0, failed: 0, deferred: 0 };
 const WAIT: i64 = DestroyWait::MIN_MS as i64;
 
 /// 20 keys that rotate every 90 days, and one whose first version is to be destroyed in 7 days.
@@ -197,4 +199,27 @@ async fn a_program_that_was_down_for_an_hour_does_what_was_due_meanwhile() {
     let mut program = site.program().await;
     assert_eq!(program.settle().await.rotated, 1);
     assert_eq!(program.states(due).await, [State::Deactivated, State::Active]);
+}
+
+#[tokio::test]
+async fn a_clock_that_somebody_answers_for_is_believed_up_to_then_and_no_further() {
+    let site = Site::new().await;
+    let mut program = site.program().await;
+    let (_, doomed) = fleet(&program).await;
+    program.settle().await;
+    drop(program);
+    // Switched off for a month: a program that starts again has seen a day of it at most.
+    site.clock.advance_ms(30 * DAY);
+    let mut unsure = site.program().await;
+    assert_eq!(unsure.settle().await, NONE);
+    drop(unsure);
+    site.clock.advance_ms(60 * SECOND);
+    let mut program = site.program().await;
+    let holder = program.custody().new_holder_id().unwrap();
+    let now = Timestamp::from_unix_ms(START + 30 * DAY);
+    program.scheduler = Scheduler::new(program.desk.clone(), Witness::new(holder, Some(now)));
+    assert_eq!(program.settle().await.destroyed, 1);
+    assert_eq!(program.states(doomed).await, [State::Destroyed, State::Active]);
+    site.jump(&[&program], YEARS_10);
+    assert_eq!(program.settle().await, NONE);
 }

@@ -12,7 +12,7 @@ async fn g05_a_program_that_lost_the_lease_commits_nothing() {
     let site = Site::new().await;
     let (stalled, mut other) = (site.program().await, site.program().await);
     let key = stalled.create_key(RotationPeriod::NEVER, Some(START)).await;
-    let mut witness = Witness::new(stalled.custody().new_holder_id().unwrap());
+    let mut witness = Witness::new(stalled.custody().new_holder_id().unwrap(), None);
     let lease = stalled.custody().hold(&mut witness).await.unwrap().unwrap();
     assert_eq!(other.scheduler.look().await.unwrap().rotated, 0, "it is another's");
 
@@ -35,7 +35,7 @@ async fn g05_a_program_that_lost_the_lease_commits_nothing() {
 async fn g05_a_change_that_was_begun_under_a_lost_lease_is_not_committed() {
     let site = Site::new().await;
     let (stalled, mut other) = (site.program().await, site.program().await);
-    let mut witness = Witness::new(stalled.custody().new_holder_id().unwrap());
+    let mut witness = Witness::new(stalled.custody().new_holder_id().unwrap(), None);
     let lease = stalled.custody().hold(&mut witness).await.unwrap().unwrap();
     // It has read the row, and stands still before it commits.
     let turn = stalled.custody().turn(Mandate::Lease(lease)).await.unwrap();

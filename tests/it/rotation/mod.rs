@@ -3,6 +3,7 @@
 
 mod budget;
 mod clocks;
+mod ladder;
 mod lease;
 mod proof;
 
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 use bulla::clock::{Clock, ManualClock};
 use bulla::crypto::OsRandom;
-use bulla::custody::{self, Budget, Custody, Installed, KeyFile};
+use bulla::custody::{self, Budget, Custody, Installed, KeyFile, Witness};
 use bulla::keys::{
     Description, DestroyWait, KeyId, KeyRef, Reason, RotationLimit, RotationPeriod, State, Tags,
     TenantId, Timestamp,
@@ -133,7 +134,7 @@ impl Program {
             budget,
         };
         let desk = Desk::new(Arc::new(office), lane.clone());
-        let scheduler = Scheduler::new(desk.clone(), holder);
+        let scheduler = Scheduler::new(desk.clone(), Witness::new(holder, None));
         let principal = PrincipalId::parse("spiffe://demo.bulla/operator").unwrap();
         let source = "127.0.0.1:1".parse().unwrap();
         let manager = Caller::remote(Principal::new(principal, tenant), source);
@@ -220,7 +221,8 @@ impl Program {
             sum.rotated += done.rotated;
             sum.destroyed += done.destroyed;
             sum.failed += done.failed;
-            idle = if done.rotated + done.destroyed == 0 { idle + 1 } else { 0 };
+            sum.climbed += done.climbed;
+            idle = if done.rotated + done.destroyed + done.climbed == 0 { idle + 1 } else { 0 };
         }
         sum
     }

@@ -335,6 +335,37 @@ async fn every_field_is_held_to_its_limits(server: Shared) {
         operator.expect("Keys/CreateKey", what, made, "rotation_period", expected).await;
         operator.expect("Keys/UpdateKey", what, updated, "rotation_period", expected).await;
     }
+    for (what, number, wraps, bytes) in [
+        ("0", 0, OK, OK),
+        ("99", 99, INVALID, INVALID),
+        ("100", 100, OK, INVALID),
+        ("4095", 4_095, OK, INVALID),
+        ("4096", 4_096, OK, OK),
+        ("2^53", 1 << 53, OK, OK),
+        ("2^53 + 1", (1 << 53) + 1, INVALID, INVALID),
+        ("the most", u64::MAX, INVALID, INVALID),
+    ] {
+        let of_wraps = kms::CreateKeyRequest { rotation_wraps: number, ..Default::default() };
+        operator.expect("Keys/CreateKey", what, of_wraps, "rotation_wraps", wraps).await;
+        let of_bytes = kms::UpdateKeyRequest {
+            key: key.clone(),
+            rotation_bytes: Some(number),
+            ..Default::default()
+        };
+        operator.expect("Keys/UpdateKey", what, of_bytes, "rotation_bytes", bytes).await;
+    }
+    for (what, seconds, nanos, expected) in [
+        ("the epoch", 0, 0, OK),
+        ("a millisecond before it", -1, 999_000_000, INVALID),
+        ("the end of the year 9999", 253_402_300_799, 999_999_999, OK),
+        ("the year 10000", 253_402_300_800, 0, INVALID),
+        ("nanos that are no fraction", 1_900_000_000, 1_000_000_000, INVALID),
+        ("negative nanos", 1_900_000_000, -1, INVALID),
+    ] {
+        let rotation_time = Some(prost_types::Timestamp { seconds, nanos });
+        let made = kms::CreateKeyRequest { rotation_time, ..Default::default() };
+        operator.expect("Keys/CreateKey", what, made, "rotation_time", expected).await;
+    }
     for (what, wait, expected) in [
         ("absent", None, OK),
         ("0", seconds(0), INVALID),

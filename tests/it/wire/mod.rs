@@ -5,6 +5,7 @@ mod census;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod schedule;
 mod watch;
 
 use std::collections::BTreeMap;
