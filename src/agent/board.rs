@@ -79,6 +79,13 @@ impl ServerError {
         Self { reason: String::new(), text, passes: true, source: None }
     }
 
+    /// The answer was there, and was written too late.
+    pub(super) fn too_late() -> Self {
+        let text =
+            "re-wrapped blobs waited too long to be written, and were thrown away".to_owned();
+        Self { reason: String::new(), text, passes: true, source: None }
+    }
+
     pub(super) fn is_conflict(&self) -> bool {
         self.reason == "CONFLICT"
     }

@@ -63,6 +63,8 @@ pub struct Waiver {
     pub reason: String,
     /// When.
     pub create_time: Timestamp,
+    /// The last audit record before it was said.
+    pub sequence: u64,
 }
 
 /// Whether the version can be let go.
@@ -240,8 +242,7 @@ fn unnamed(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) {
         time: Some(waiver.create_time),
         ..Finding::new(FindingCode::StoreWaived, text)
     });
-    let said = waiver.create_time;
-    for (done, finding) in since(census, |used| used.time >= said) {
+    for (done, finding) in since(census, |used| used.sequence > waiver.sequence) {
         let text = format!("a blob that names no store was {done} after it was waived");
         findings.push(Finding { text, remedy: waive.clone(), ..finding });
     }
@@ -274,9 +275,15 @@ fn scanned(evidence: &Evidence<'_>, bar: &Bar, one: &StoreEvidence, findings: &m
     };
     let remaining = scan.remaining(number);
     if remaining > 0 {
-        let text = format!("{name} holds {remaining} blobs of version {number}");
+        let blobs = if remaining == 1 { "blob" } else { "blobs" };
+        let sample = scan.found.samples.first().map(|sample| format!(", such as {sample}"));
+        let text = format!(
+            "{name} holds {remaining} {blobs} of version {number}{}{}",
+            sample.unwrap_or_default(),
+            too_late(evidence.version.state())
+        );
         findings.push(Finding {
-            remedy: format!("bulla campaign create {key}"),
+            remedy: way_out(evidence),
             count: remaining,
             principal: scan.begun.principal.clone(),
             time: Some(scan.begun.begin_time),
@@ -307,6 +314,29 @@ fn scanned(evidence: &Evidence<'_>, bar: &Bar, one: &StoreEvidence, findings: &m
             time: Some(scan.begun.begin_time),
             ..Finding::of_store(FindingCode::StoreClean, store, text)
         });
+    }
+}
+
+/// What has to be known of blobs that are found when it is too late to move them.
+const fn too_late(state: State) -> &'static str {
+    match state {
+        State::Destroyed => {
+            "; the version is destroyed and they open no more: take the rows from a backup made after \
+             they were moved, or delete them"
+        }
+        State::DestroyScheduled => "; the version is to be destroyed, and then they open no more",
+        _ => "",
+    }
+}
+
+/// The command that comes first when blobs were found.
+fn way_out(evidence: &Evidence<'_>) -> String {
+    let (key, number) = (evidence.key, evidence.number());
+    match evidence.version.state() {
+        State::Destroyed => String::new(),
+        State::DestroyScheduled => format!("bulla key cancel-destroy {key} {number}"),
+        State::Suspended => format!("bulla key resume {key} {number}"),
+        _ => format!("bulla campaign create {key}"),
     }
 }
 

@@ -49,6 +49,7 @@ impl Change for WaiveUnnamedStore {
             principal: act.permit.principal().id().to_string(),
             reason: self.reason.as_str().to_owned(),
             create_time: act.custody.now(),
+            sequence: act.durable_sequence(),
         };
         let mut changes = act.custody.change(act.permit)?;
         changes.put_waiver(key, self.version, waiver, &was);

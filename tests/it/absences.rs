@@ -18,6 +18,8 @@ fn f13_no_method_takes_key_material_from_outside() {
         .flat_map(|file| &file.service)
         .flat_map(|service| &service.method)
         .map(|method| method.name().to_owned())
+        // It says that somebody restored a store of theirs, and carries no key.
+        .filter(|method| method != "ReportRestore")
         .collect();
     assert!(methods.len() > 30);
     for word in ["Import", "Export", "Restore", "Wrap", "Unwrap"] {

@@ -325,6 +325,7 @@ impl World {
             principal: "operator".into(),
             reason: "none is left".into(),
             create_time: self.now,
+            sequence: self.log.len() as u64,
         };
         self.waivers.insert(version, waiver);
     }

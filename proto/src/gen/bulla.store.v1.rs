@@ -391,6 +391,9 @@ pub struct WaiverBody {
     pub reason: ::prost::alloc::string::String,
     #[prost(int64, tag = "3")]
     pub create_time_ms: i64,
+    /// The last audit record before it was said.
+    #[prost(uint64, tag = "4")]
+    pub sequence: u64,
 }
 /// Kind 19, tenant zero, id "scheduler": who may do what is due, on whose clock, and how much this hour.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

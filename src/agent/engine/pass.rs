@@ -4,9 +4,12 @@
 //! A load is the unit of everything: one message, one write, one place. Loads stay in order, so when one
 //! is written, everything before its end has been dealt with.
 
+use std::time::Duration;
+
 use bulla_client::kms::{self, re_encrypt_result::Outcome as Reply};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::Run;
 use super::pace::Pace;
@@ -29,6 +32,8 @@ struct Load {
     requests: Vec<kms::ReEncryptRequest>,
     bytes: usize,
     problems: Vec<kms::Problem>,
+    /// When they were asked to be re-wrapped.
+    asked: Option<Instant>,
 }
 
 // === impl Run ===
@@ -163,6 +168,7 @@ impl Run<'_> {
                 pace.take(load.requests.len(), rate).await;
                 let requests = std::mem::take(&mut load.requests);
                 let message = kms::ReEncryptStreamRequest { requests };
+                load.asked = Some(Instant::now());
                 // A stream that has ended is noticed, with its reason, where its replies are read.
                 let _ = ask.send(message).await;
             }
@@ -190,6 +196,11 @@ impl Run<'_> {
             };
             if !load.entries.is_empty() {
                 let results = next_results(&mut replies, load.entries.len()).await?;
+                // RetireCheck rests on this: a blob that was held for long is thrown away, and its
+                // place is gone through again.
+                if load.asked.is_some_and(|asked| asked.elapsed() > HELD_MAX) {
+                    return Err(ServerError::too_late().into());
+                }
                 let changed = self.put(load.entries, results, &mut dealt).await?;
                 self.move_again(changed, &mut dealt).await?;
             }
@@ -315,6 +326,10 @@ fn problem(entry: &Entry, version: u32, reason: String) -> kms::Problem {
 /// Refusals that are about one blob; all others are about the key, the caller or the server.
 const OF_THE_BLOB: [&str; 4] =
     ["INVALID_CIPHERTEXT", "CONTEXT_TOO_LARGE", "INVALID_ARGUMENT", "TOO_LARGE"];
+
+/// How long a re-wrapped blob may wait to be written: well below the 60 seconds after which the server
+/// takes it for written or thrown away, so that the write itself has time.
+const HELD_MAX: Duration = Duration::from_secs(30);
 
 /// Between two steps; each of at most 1000 blobs.
 const LOADS_MAX: usize = 3;

@@ -170,6 +170,7 @@ impl Record for WaiverRecord {
             principal: self.waiver.principal.clone(),
             reason: self.waiver.reason.clone(),
             create_time_ms: self.waiver.create_time.unix_ms(),
+            sequence: self.waiver.sequence,
         }
         .encode_to_vec()
     }
@@ -181,6 +182,7 @@ impl Record for WaiverRecord {
             principal: body.principal,
             reason: body.reason,
             create_time: Timestamp::from_unix_ms(body.create_time_ms),
+            sequence: body.sequence,
         };
         Ok(Self { key, version, waiver })
     }
@@ -333,7 +335,8 @@ mod tests {
     fn every_record_of_the_census_survives_being_stored() {
         let now = Timestamp::from_unix_ms(1_790_000_000_000);
         survives(&CensusPosition(u64::MAX));
-        let waiver = Waiver { principal: "a".into(), reason: "none".into(), create_time: now };
+        let waiver =
+            Waiver { principal: "a".into(), reason: "none".into(), create_time: now, sequence: 7 };
         survives(&WaiverRecord { key: KEY, version: 3, waiver });
         let store = StoreNumber::new(u32::MAX).unwrap();
         survives(&ScansRecord { key: KEY, store, scans: Scans::default() });
