@@ -5,7 +5,7 @@
 use crate::campaign::{BlobDigest, Campaign, Problem, StoreProgress};
 use crate::keys::{CampaignId, StoreNumber};
 use crate::policy::Permit;
-use crate::store::RowKey;
+use crate::store::{Row, RowKey};
 
 use super::Custody;
 use super::changes::Changes;
@@ -35,9 +35,7 @@ pub struct TrustedProblem {
 impl Custody {
     /// A new campaign's id.
     pub fn new_campaign_id(&self) -> Result<CampaignId, CustodyError> {
-        let mut bytes = [0; 16];
-        self.random.fill(&mut bytes)?;
-        Ok(CampaignId::from_bytes(bytes))
+        Ok(CampaignId::from_bytes(self.draw_id()?))
     }
 
     /// The campaign with this id.
@@ -104,17 +102,8 @@ impl Custody {
     ) -> Result<Vec<Problem>, CustodyError> {
         let tenant = self.tenant(permit.tenant())?;
         let prefix = ProgressRecord::row_id_of(campaign, store);
-        let mut problems = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.records::<ProblemRecord>(&tenant, prefix.clone(), after, PAGE).await?;
-            let full = page.len() == PAGE;
-            after = page.last().filter(|_| full).map(|(record, _)| record.row_id());
-            problems.extend(page.into_iter().map(|(record, _)| record.problem));
-            if after.is_none() {
-                return Ok(problems);
-            }
-        }
+        let found = self.all_records::<ProblemRecord>(&tenant, &prefix).await?;
+        Ok(found.into_iter().map(|(record, _)| record.problem).collect())
     }
 
     /// What is known of these blobs, each in its place.
@@ -135,21 +124,10 @@ impl Custody {
             id: ProblemRecord::row_id_of(campaign, store, *digest),
         };
         let wanted: Vec<_> = digests.iter().map(row_key).collect();
-        let rows = self.store.load(&wanted).await?;
-        let mut known = Vec::with_capacity(wanted.len());
-        for (wanted, row) in wanted.iter().zip(rows) {
-            let Some(row) = row else {
-                known.push(None);
-                continue;
-            };
-            if row.key != *wanted {
-                let (kind, problem) = (ProblemRecord::KIND, "not the row asked for");
-                return Err(CustodyError::Tampered { kind, problem });
-            }
-            let record = tenant.trust(&row)?;
-            known.push(Some(TrustedProblem { record, revision: row.revision }));
-        }
-        Ok(known)
+        let rows = self.rows(&wanted).await?;
+        let trusted =
+            |row: Row| Ok(TrustedProblem { record: tenant.trust(&row)?, revision: row.revision });
+        rows.into_iter().map(|row| row.map(trusted).transpose()).collect()
     }
 }
 
@@ -228,5 +206,3 @@ impl TrustedProblem {
         &self.record.problem
     }
 }
-
-const PAGE: usize = 1000;

@@ -14,8 +14,6 @@ use crate::trail::{Entry, Trail};
 
 use super::Custody;
 use super::error::CustodyError;
-use super::mac;
-use super::read;
 use super::rows::{CENSUS_ROW, CensusPosition, CensusRecord, Record, VersionRecord};
 
 /// How far the census has come.
@@ -91,12 +89,10 @@ impl Custody {
     }
 
     async fn census_place(&self) -> Result<Place, CustodyError> {
-        let rows = self.store.load(&[position_row()]).await?;
-        let Some(row) = rows.into_iter().next().flatten() else {
-            return Ok(Place { sequence: 0, stored_sequence: 0, revision: None });
-        };
-        let CensusPosition(sequence) = read::trust(&self.root_row_mac, &row)?;
-        Ok(Place { sequence, stored_sequence: sequence, revision: Some(row.revision) })
+        let found = self.load_of_installation(CENSUS_ROW).await?;
+        let revision = found.as_ref().map(|(_, revision)| *revision);
+        let sequence = found.map_or(0, |(CensusPosition(sequence), _)| sequence);
+        Ok(Place { sequence, stored_sequence: sequence, revision })
     }
 
     /// The log is shorter than what was counted: another log stands in its place. It will grow, so
@@ -190,7 +186,7 @@ impl Custody {
         let known = versions.iter().filter(|(tenant, ..)| self.tenant(*tenant).is_ok());
         let known: Vec<_> = known.copied().collect();
         let wanted: Vec<_> = known.iter().flat_map(rows_of).collect();
-        let rows = self.store.load(&wanted).await?;
+        let rows = self.rows(&wanted).await?;
         let mut counted = BTreeMap::new();
         let mut rows = rows.into_iter();
         for version in known {
@@ -213,9 +209,9 @@ impl Custody {
         with_position: bool,
     ) -> Result<(), CustodyError> {
         if with_position {
-            let position = CensusPosition(place.sequence);
-            expect.push(Expect { key: position_row(), revision: place.revision });
-            puts.push(mac::seal(&self.root_row_mac, TenantId::INSTALLATION, &position));
+            let put = self.seal_of_installation(&CensusPosition(place.sequence));
+            expect.push(Expect { key: put.key.clone(), revision: place.revision });
+            puts.push(put);
         }
         let revision = self.store.commit(Commit { expect, puts, tombstones: Vec::new() }).await?;
         if with_position {
@@ -262,10 +258,6 @@ fn rows_of((tenant, key, version): &VersionOf) -> [RowKey; 2] {
         RowKey::new(tenant, CensusRecord::KIND, VersionRecord::row_id_of(*key, *version)),
         RowKey::new(tenant, Key::KIND, key.as_bytes().to_vec()),
     ]
-}
-
-fn position_row() -> RowKey {
-    RowKey::new(*TenantId::INSTALLATION.as_bytes(), CensusPosition::KIND, CENSUS_ROW)
 }
 
 /// Stands for a position in a log that is gone.

@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::keys::{Alias, CampaignId, Key, KeyId, RequestId, State, TenantId, Version};
+use crate::keys::{Alias, CampaignId, Key, KeyId, RequestId, State, Version};
 use crate::policy::{Permit, PrincipalId, Role};
 use crate::store::{Commit, Expect, RowKey};
 
 use super::Custody;
 use super::error::CustodyError;
-use super::mac;
 use super::records::{TrustedKey, TrustedVersion};
 use super::rows::{
     AliasRecord, BindingRecord, REQUEST_KEPT_MS, Record, RequestRecord, VersionRecord,
@@ -243,7 +242,7 @@ impl Changes<'_> {
 
     /// A row of no tenant, in the same commit.
     pub(super) fn put_of_installation<R: Record>(&mut self, record: &R, revision: Option<u64>) {
-        let put = mac::seal(&self.custody.root_row_mac, TenantId::INSTALLATION, record);
+        let put = self.custody.seal_of_installation(record);
         self.expect(put.key.clone(), revision);
         self.commit.puts.push(put);
     }

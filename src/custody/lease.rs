@@ -6,15 +6,13 @@
 //! read. The lease makes sure that one program works; the fence, that no harm is done when two
 //! believe that they do. Nobody takes a lease from a holder whose time is not over.
 
-use crate::keys::{HolderId, Present, TenantId, Timestamp};
-use crate::store::{Commit, Expect, RowKey};
+use crate::keys::{HolderId, Present, Timestamp};
+use crate::store::{Commit, Expect};
 
 use super::Custody;
 use super::changes::Changes;
 use super::error::CustodyError;
-use super::mac;
-use super::read;
-use super::rows::{Record, SCHEDULER_ROW, SchedulerRecord};
+use super::rows::{SCHEDULER_ROW, SchedulerRecord};
 
 /// What a program remembers of its own run between two looks at the lease.
 #[derive(Clone, Copy, Debug)]
@@ -176,9 +174,7 @@ impl Changes<'_> {
 impl Custody {
     /// A new program's id.
     pub fn new_holder_id(&self) -> Result<HolderId, CustodyError> {
-        let mut bytes = [0; 16];
-        self.random.fill(&mut bytes)?;
-        Ok(HolderId::from_bytes(bytes))
+        Ok(HolderId::from_bytes(self.draw_id()?))
     }
 
     /// What time it is, for a change that somebody asked for.
@@ -269,11 +265,7 @@ impl Custody {
     }
 
     async fn scheduler(&self) -> Result<Option<(SchedulerRecord, u64)>, CustodyError> {
-        let tenant = *TenantId::INSTALLATION.as_bytes();
-        let wanted = RowKey::new(tenant, SchedulerRecord::KIND, SCHEDULER_ROW);
-        let rows = self.store.load(std::slice::from_ref(&wanted)).await?;
-        let Some(row) = rows.into_iter().next().flatten() else { return Ok(None) };
-        Ok(Some((read::trust(&self.root_row_mac, &row)?, row.revision)))
+        self.load_of_installation(SCHEDULER_ROW).await
     }
 
     async fn put_scheduler(
@@ -281,7 +273,7 @@ impl Custody {
         record: &SchedulerRecord,
         revision: Option<u64>,
     ) -> Result<(), CustodyError> {
-        let put = mac::seal(&self.root_row_mac, TenantId::INSTALLATION, record);
+        let put = self.seal_of_installation(record);
         let expect = vec![Expect { key: put.key.clone(), revision }];
         self.store.commit(Commit { expect, puts: vec![put], tombstones: Vec::new() }).await?;
         Ok(())

@@ -120,9 +120,14 @@ impl Custody {
 
     /// A new key's id.
     pub fn new_key_id(&self) -> Result<KeyId, CustodyError> {
+        Ok(KeyId::from_bytes(self.draw_id()?))
+    }
+
+    /// 16 bytes that nobody has drawn before.
+    fn draw_id(&self) -> Result<[u8; 16], CustodyError> {
         let mut bytes = [0; 16];
         self.random.fill(&mut bytes)?;
-        Ok(KeyId::from_bytes(bytes))
+        Ok(bytes)
     }
 
     /// How the store stands.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::crypto::MacKey;
 use crate::keys::{Alias, Key, KeyId, KeyRef, TenantId, Use};
 use crate::policy::{Permit, Principal, Role};
-use crate::store::{FORMAT, Row, RowKey, Scan, Store};
+use crate::store::{FORMAT, PAGE_ROWS_MAX, Row, RowKey, Scan, Store};
 
 use super::Custody;
 use super::error::CustodyError;
@@ -206,12 +206,60 @@ impl Custody {
         row_id: Vec<u8>,
     ) -> Result<Option<(R, u64)>, CustodyError> {
         let wanted = RowKey { tenant: *tenant.id.as_bytes(), kind: R::KIND, id: row_id };
-        let rows = self.store.load(std::slice::from_ref(&wanted)).await?;
-        let Some(row) = rows.into_iter().next().flatten() else { return Ok(None) };
-        if row.key != wanted {
-            return Err(CustodyError::Tampered { kind: R::KIND, problem: "not the row asked for" });
-        }
+        let Some(row) = self.row(wanted).await? else { return Ok(None) };
         Ok(Some((tenant.trust(&row)?, row.revision)))
+    }
+
+    /// The same, of a row that belongs to no tenant.
+    pub(super) async fn load_of_installation<R: Record>(
+        &self,
+        row_id: &[u8],
+    ) -> Result<Option<(R, u64)>, CustodyError> {
+        let wanted = RowKey::new(*TenantId::INSTALLATION.as_bytes(), R::KIND, row_id);
+        let Some(row) = self.row(wanted).await? else { return Ok(None) };
+        Ok(Some((trust(&self.root_row_mac, &row)?, row.revision)))
+    }
+
+    /// One row, not yet verified.
+    pub(super) async fn row(&self, wanted: RowKey) -> Result<Option<Row>, CustodyError> {
+        let rows = self.rows(std::slice::from_ref(&wanted)).await?;
+        Ok(rows.into_iter().next().flatten())
+    }
+
+    /// Rows in the order of their keys, not yet verified: each is the one that was asked for, or none,
+    /// so that an authentic row of another key passes for nothing.
+    pub(super) async fn rows(&self, wanted: &[RowKey]) -> Result<Vec<Option<Row>>, CustodyError> {
+        let rows = self.store.load(wanted).await?;
+        let other = wanted
+            .iter()
+            .zip(&rows)
+            .find(|(key, row)| row.as_ref().is_some_and(|r| r.key != **key));
+        match other {
+            Some((key, _)) => {
+                let (kind, problem) = (key.kind, "not the row asked for");
+                Err(CustodyError::Tampered { kind, problem })
+            }
+            None => Ok(rows),
+        }
+    }
+
+    /// Every verified record whose row begins with `prefix`, in the order of the rows. For what there is
+    /// a bounded number of.
+    pub(super) async fn all_records<R: Record>(
+        &self,
+        tenant: &Tenant,
+        prefix: &[u8],
+    ) -> Result<Vec<(R, u64)>, CustodyError> {
+        let mut all: Vec<(R, u64)> = Vec::new();
+        loop {
+            let after = all.last().map(|(record, _)| record.row_id());
+            let page = self.records(tenant, prefix.to_vec(), after, PAGE_ROWS_MAX).await?;
+            let is_last = page.len() < PAGE_ROWS_MAX;
+            all.extend(page);
+            if is_last {
+                return Ok(all);
+            }
+        }
     }
 
     /// One page of verified records and their revisions.
@@ -227,7 +275,7 @@ impl Custody {
     }
 }
 
-/// One page of rows, not yet verified.
+/// One page of rows, not yet verified, but each with the prefix that was asked for.
 pub(super) async fn page<R: Record>(
     store: &dyn Store,
     tenant: TenantId,
@@ -236,7 +284,13 @@ pub(super) async fn page<R: Record>(
     limit: usize,
 ) -> Result<Vec<Row>, CustodyError> {
     let scan = Scan { tenant: *tenant.as_bytes(), kind: R::KIND, prefix, after, limit };
-    Ok(store.scan(&scan).await?)
+    let rows = store.scan(&scan).await?;
+    // An authentic row of another key, version or store would pass for one of these.
+    let other = |row: &Row| !row.key.id.starts_with(&scan.prefix);
+    if rows.iter().any(other) {
+        return Err(CustodyError::Tampered { kind: R::KIND, problem: "not a row asked for" });
+    }
+    Ok(rows)
 }
 
 /// The record that `row` holds, if it is just as this program wrote it.

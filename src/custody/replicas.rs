@@ -11,7 +11,6 @@ use crate::store::{Commit, PAGE_ROWS_MAX};
 
 use super::Custody;
 use super::error::CustodyError;
-use super::mac;
 use super::read;
 use super::rows::ReplicaRecord;
 
@@ -25,7 +24,7 @@ impl Custody {
             revision: self.followed.load(Ordering::Acquire),
             report_time: self.store_now().await?,
         };
-        let put = mac::seal(&self.root_row_mac, TenantId::INSTALLATION, &record);
+        let put = self.seal_of_installation(&record);
         let commit = Commit { expect: Vec::new(), puts: vec![put], tombstones: Vec::new() };
         self.store.commit(commit).await?;
         Ok(())

@@ -25,8 +25,7 @@ impl Custody {
         let tenant = self.tenant(permit.tenant())?;
         let id = VersionRecord::row_id_of(key.id(), key.key().primary_version);
         let wanted = RowKey::new(*tenant.id.as_bytes(), CensusRecord::KIND, id);
-        let rows = self.store.load(std::slice::from_ref(&wanted)).await?;
-        let Some(row) = rows.into_iter().next().flatten() else { return Ok(false) };
+        let Some(row) = self.row(wanted).await? else { return Ok(false) };
         tenant.verify(&row)?;
         Ok(row.due_at.is_some_and(|due_at| due_at <= present.reached().unix_ms()))
     }

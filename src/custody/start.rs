@@ -13,7 +13,7 @@ use crate::store::{FORMAT, Row, RowKey, Store};
 use super::Custody;
 use super::cache::Caches;
 use super::error::CustodyError;
-use super::mac::{self, ROW_MAC_LABEL};
+use super::mac::ROW_MAC_LABEL;
 use super::read;
 use super::rows::{INSTALLATION_ROW, Installation, Record, RootSlot};
 use super::seal::{Seal, SealError};
@@ -89,8 +89,8 @@ pub async fn create(with: Installed, seal: &dyn Seal) -> Result<Custody, StartEr
     seal.open(&binding, &slot.wrapped_root)?;
     let custody = custody(with, &root, installation, seal.kind());
     let puts = vec![
-        mac::seal(&custody.root_row_mac, TenantId::INSTALLATION, &custody.installation),
-        mac::seal(&custody.root_row_mac, TenantId::INSTALLATION, &slot),
+        custody.seal_of_installation(&custody.installation),
+        custody.seal_of_installation(&slot),
     ];
     custody.put_new(puts).await?;
     Ok(custody)

@@ -70,16 +70,9 @@ impl Custody {
         &self,
         permit: &Permit,
     ) -> Result<Vec<Read<RegisteredStore>>, CustodyError> {
-        let mut all: Vec<Read<RegisteredStore>> = Vec::new();
-        loop {
-            let after = all.last().map_or(0, |last| last.record.number.as_u32());
-            let page = self.stores(permit, after, PAGE).await?;
-            let is_last = page.len() < PAGE;
-            all.extend(page);
-            if is_last {
-                return Ok(all);
-            }
-        }
+        let tenant = self.tenant(permit.tenant())?;
+        let found = self.all_records::<RegisteredStore>(&tenant, &[]).await?;
+        Ok(found.into_iter().map(Read::of).collect())
     }
 
     /// What one version has done, as far as it is counted.
@@ -102,18 +95,8 @@ impl Custody {
         key: KeyId,
     ) -> Result<Vec<(u32, VersionCensus)>, CustodyError> {
         let tenant = self.tenant(permit.tenant())?;
-        let prefix = key.as_bytes().to_vec();
-        let mut all: Vec<(u32, VersionCensus)> = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.records::<CensusRecord>(&tenant, prefix.clone(), after, PAGE).await?;
-            let is_last = page.len() < PAGE;
-            after = page.last().map(|(row, _)| row.row_id());
-            all.extend(page.into_iter().map(|(row, _)| (row.version, row.census)));
-            if is_last {
-                return Ok(all);
-            }
-        }
+        let found = self.all_records::<CensusRecord>(&tenant, key.as_bytes()).await?;
+        Ok(found.into_iter().map(|(row, _)| (row.version, row.census)).collect())
     }
 
     /// The scans of a store for blobs of a key.
@@ -135,21 +118,11 @@ impl Custody {
         key: KeyId,
     ) -> Result<Vec<(StoreNumber, Read<Scans>)>, CustodyError> {
         let tenant = self.tenant(permit.tenant())?;
-        let prefix = key.as_bytes().to_vec();
-        let mut all = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.records::<ScansRecord>(&tenant, prefix.clone(), after, PAGE).await?;
-            let is_last = page.len() < PAGE;
-            after = page.last().map(|(row, _)| row.row_id());
-            let read = |(row, revision): (ScansRecord, u64)| {
-                (row.store, Read { record: row.scans, revision: Some(revision) })
-            };
-            all.extend(page.into_iter().map(read));
-            if is_last {
-                return Ok(all);
-            }
-        }
+        let found = self.all_records::<ScansRecord>(&tenant, key.as_bytes()).await?;
+        let read = |(row, revision): (ScansRecord, u64)| {
+            (row.store, Read { record: row.scans, revision: Some(revision) })
+        };
+        Ok(found.into_iter().map(read).collect())
     }
 
     /// That a version's blobs which name no store need no scan, if somebody said so.
@@ -167,9 +140,7 @@ impl Custody {
 
     /// A new scan's id.
     pub fn new_scan_id(&self) -> Result<ScanId, CustodyError> {
-        let mut bytes = [0; 16];
-        self.random.fill(&mut bytes)?;
-        Ok(ScanId::from_bytes(bytes))
+        Ok(ScanId::from_bytes(self.draw_id()?))
     }
 }
 
@@ -239,4 +210,3 @@ impl<T> Read<T> {
 
 /// The most stores of one tenant.
 pub const STORES_REGISTERED_MAX: usize = 10_000;
-const PAGE: usize = 1_000;

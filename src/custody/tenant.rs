@@ -61,9 +61,7 @@ impl Custody {
         if self.tenant_named(name).is_some() {
             return Err(CustodyError::AlreadyExists);
         }
-        let mut id = [0; 16];
-        self.random.fill(&mut id)?;
-        let id = TenantId::from_bytes(id);
+        let id = TenantId::from_bytes(self.draw_id()?);
         let material = KeyMaterial::generate(&*self.random)?;
         let binding = tenant_binding(&self.installation.id, id, FIRST_GENERATION)?;
         let record = TenantRecord {
@@ -73,7 +71,7 @@ impl Custody {
             key_generation: FIRST_GENERATION,
             create_time: self.now(),
         };
-        let put = mac::seal(&self.root_row_mac, TenantId::INSTALLATION, &record);
+        let put = self.seal_of_installation(&record);
         self.put_new(vec![put]).await?;
         self.admit(Tenant::new(&record, &material));
         Ok(id)
@@ -106,6 +104,11 @@ impl Custody {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// The row of a record that belongs to no tenant.
+    pub(super) fn seal_of_installation<R: Record>(&self, record: &R) -> Put {
+        mac::seal(&self.root_row_mac, TenantId::INSTALLATION, record)
     }
 
     fn admit(&self, tenant: Tenant) {

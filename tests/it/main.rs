@@ -10,6 +10,7 @@ mod claims;
 mod compile_fail;
 mod faults;
 mod histories;
+mod hostile_store;
 mod independent;
 mod kill;
 mod layering;
