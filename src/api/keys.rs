@@ -21,13 +21,8 @@ macro_rules! step_version {
         let step = $step;
         let parse = move |asked: kms::$asked| {
             let request = parse::request(step.action(), &asked.request_id, &asked)?;
-            Ok(StepVersion {
-                key: parse::key(&asked.key)?,
-                version: parse::version(asked.version)?,
-                step,
-                reason: parse::reason(&asked.reason)?,
-                request,
-            })
+            let of = parse::version_change(&asked.key, asked.version, &asked.reason, request)?;
+            Ok(StepVersion { of, step })
         };
         $self
             .change(step.action(), $request, parse, |version| kms::$response {
@@ -222,12 +217,8 @@ impl keys_server::Keys for Api {
         let action = Action::CompromiseVersion;
         let parse = |asked: kms::CompromiseVersionRequest| {
             let request = parse::request(action, &asked.request_id, &asked)?;
-            Ok(CompromiseVersion {
-                key: parse::key(&asked.key)?,
-                version: parse::version(asked.version)?,
-                reason: parse::reason(&asked.reason)?,
-                request,
-            })
+            parse::version_change(&asked.key, asked.version, &asked.reason, request)
+                .map(CompromiseVersion)
         };
         self.change(action, request, parse, |done| kms::CompromiseVersionResponse {
             version: Some(render::version(&done.version)),
@@ -244,12 +235,9 @@ impl keys_server::Keys for Api {
         let parse = |asked: kms::ScheduleDestroyRequest| {
             let request = parse::request(action, &asked.request_id, &asked)?;
             Ok(ScheduleDestroy {
-                key: parse::key(&asked.key)?,
-                version: parse::version(asked.version)?,
+                of: parse::version_change(&asked.key, asked.version, &asked.reason, request)?,
                 wait: parse::destroy_wait(asked.wait.as_ref())?,
-                reason: parse::reason(&asked.reason)?,
                 not_safe: asked.not_safe,
-                request,
             })
         };
         self.change(action, request, parse, |version| kms::ScheduleDestroyResponse {

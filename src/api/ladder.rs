@@ -47,12 +47,8 @@ impl Api {
     ) -> Result<Response<kms::ResumeLadderResponse>, Status> {
         let parse = |asked: kms::ResumeLadderRequest| {
             let request = parse::request(Action::ResumeLadder, &asked.request_id, &asked)?;
-            Ok(ResumeLadder {
-                key: parse::key(&asked.key)?,
-                version: parse::version(asked.version)?,
-                reason: parse::reason(&asked.reason)?,
-                request,
-            })
+            parse::version_change(&asked.key, asked.version, &asked.reason, request)
+                .map(ResumeLadder)
         };
         self.change(Action::ResumeLadder, request, parse, |(ladder, version)| {
             kms::ResumeLadderResponse { version: Some(version_on(ladder.as_ref(), &version)) }

@@ -11,7 +11,7 @@ use crate::keys::{
     Tags, Timestamp,
 };
 use crate::policy::Action;
-use crate::service::{EncryptionContext, Refusal, RequestKey};
+use crate::service::{EncryptionContext, Refusal, RequestKey, VersionChange};
 
 pub(super) fn key(text: &str) -> Result<KeyRef, Refusal> {
     KeyRef::parse(text).map_err(|error| Refusal::invalid("key", error))
@@ -49,6 +49,21 @@ pub(super) fn version(number: u32) -> Result<u32, Refusal> {
         0 => Err(Refusal::invalid("version", "must be 1 or more")),
         number => Ok(number),
     }
+}
+
+/// What every change of one version is asked with.
+pub(super) fn version_change(
+    key: &str,
+    number: u32,
+    reason: &str,
+    request: Option<RequestKey>,
+) -> Result<VersionChange, Refusal> {
+    Ok(VersionChange {
+        key: self::key(key)?,
+        version: version(number)?,
+        reason: self::reason(reason)?,
+        request,
+    })
 }
 
 /// A malformed context names its field; one over its limits is told apart from it.

@@ -5,25 +5,16 @@ use std::sync::Arc;
 
 use crate::audit::Record;
 use crate::custody::{Custody, Past, RequestKey, TrustedVersion};
-use crate::keys::{KeyRef, Reason};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
 use super::perform::Act;
 use super::read_keys::made;
 use super::refusal::Refusal;
+use super::version_change::VersionChange;
 
 /// A version that leaked, or may have.
-pub struct CompromiseVersion {
-    /// Of which key.
-    pub key: KeyRef,
-    /// Which version.
-    pub version: u32,
-    /// What is known, for the record.
-    pub reason: Reason,
-    /// The caller's id for this request.
-    pub request: Option<RequestKey>,
-}
+pub struct CompromiseVersion(pub VersionChange);
 
 /// The version, and the one that took its place if it was Active.
 pub struct Compromised {
@@ -43,21 +34,18 @@ impl Change for CompromiseVersion {
     }
 
     fn request(&self) -> Option<&RequestKey> {
-        self.request.as_ref()
+        self.0.request.as_ref()
     }
 
     fn describe(&self, record: &mut Record) {
-        record.version = self.version;
-        record.detail = format!("key={} reason={}", self.key, self.reason.as_str()).into();
+        self.0.describe(record);
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
-        let key = act.custody.key(act.permit, &self.key).await?;
-        act.record.key = Some(key.id());
-        let was = act.custody.version(act.permit, key.id(), self.version).await?;
+        let (key, was) = self.0.find(act).await?;
         let present = act.custody.present().await?;
         let (version, succession) =
-            key.key().compromise(was.version(), self.reason.clone(), present)?;
+            key.key().compromise(was.version(), self.0.reason.clone(), present)?;
         let mut changes = act.custody.change(act.permit)?;
         changes.put_version(version, &was);
         let mut replacement_version = 0;
@@ -71,7 +59,7 @@ impl Change for CompromiseVersion {
         }
         let past = Past {
             key: Some(key.id()),
-            version: self.version,
+            version: self.0.version,
             replacement_version,
             ..Past::default()
         };

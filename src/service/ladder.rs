@@ -12,6 +12,7 @@ use super::change::{Change, Changed};
 use super::perform::{Act, UseCase};
 use super::read_keys::made;
 use super::refusal::Refusal;
+use super::version_change::VersionChange;
 
 /// Sets a key's ladder, or takes it away.
 pub struct SetLadder {
@@ -30,16 +31,7 @@ pub struct GetLadder {
 }
 
 /// Lets a version go on.
-pub struct ResumeLadder {
-    /// Of which key.
-    pub key: KeyRef,
-    /// Which version.
-    pub version: u32,
-    /// Why, for the record.
-    pub reason: Reason,
-    /// The caller's id for this request.
-    pub request: Option<RequestKey>,
-}
+pub struct ResumeLadder(pub VersionChange);
 
 /// A key's ladder and the versions on it.
 pub struct LadderView {
@@ -132,19 +124,16 @@ impl Change for ResumeLadder {
     }
 
     fn request(&self) -> Option<&RequestKey> {
-        self.request.as_ref()
+        self.0.request.as_ref()
     }
 
     fn describe(&self, record: &mut Record) {
-        record.version = self.version;
-        record.detail = format!("key={} reason={}", self.key, self.reason.as_str()).into();
+        self.0.describe(record);
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
-        let key = act.custody.key(act.permit, &self.key).await?;
-        act.record.key = Some(key.id());
-        let version = act.custody.version(act.permit, key.id(), self.version).await?;
-        let was = act.custody.place(act.permit, key.id(), self.version).await?;
+        let (key, version) = self.0.find(act).await?;
+        let was = act.custody.place(act.permit, key.id(), self.0.version).await?;
         let paused = was.record.as_ref().filter(|place| place.is_paused());
         let (Some(ladder), Some(place)) = (key.key().ladder, paused) else {
             return Err(Refusal::invalid("version", "is not paused on the ladder of its key"));
@@ -159,8 +148,8 @@ impl Change for ResumeLadder {
         let place = ladder.resume(&place, act.durable_sequence(), present);
         let mut changes = act.custody.change(act.permit)?;
         changes.expect_key(&key);
-        changes.put_place(key.id(), self.version, Some(place), &was);
-        Ok(Changed::of_version(changes, key.id(), self.version))
+        changes.put_place(key.id(), self.0.version, Some(place), &was);
+        Ok(Changed::of_version(changes, key.id(), self.0.version))
     }
 
     async fn reply(

@@ -40,6 +40,7 @@ mod step_ladder;
 mod step_version;
 mod stores;
 mod update_key;
+mod version_change;
 mod waive_unnamed_store;
 mod watch_keys;
 mod wrapping;
@@ -80,6 +81,7 @@ pub use step_campaign::{CampaignOrder, StepCampaign};
 pub use step_version::{StepVersion, VersionStep};
 pub use stores::{ListStores, RegisterStore, ReportRestore, StorePage};
 pub use update_key::{SetKeyEnabled, UpdateKey};
+pub use version_change::VersionChange;
 pub use waive_unnamed_store::WaiveUnnamedStore;
 pub use watch_keys::{KeyChange, WatchKeys, WatchPage};
 

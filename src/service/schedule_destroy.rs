@@ -7,29 +7,23 @@ use std::sync::Arc;
 
 use crate::audit::Record;
 use crate::custody::{Custody, Past, RequestKey, TrustedVersion};
-use crate::keys::{DestroyWait, KeyRef, Reason};
+use crate::keys::DestroyWait;
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
 use super::perform::Act;
-use super::read_keys::made;
 use super::refusal::Refusal;
 use super::retire_check::judge;
+use super::version_change::{VersionChange, changed_version};
 
 /// A version to destroy, later.
 pub struct ScheduleDestroy {
-    /// Of which key.
-    pub key: KeyRef,
-    /// Which version.
-    pub version: u32,
+    /// Which.
+    pub of: VersionChange,
     /// How long to wait.
     pub wait: DestroyWait,
-    /// Why, for the record.
-    pub reason: Reason,
     /// Even though RetireCheck does not say SAFE.
     pub not_safe: bool,
-    /// The caller's id for this request.
-    pub request: Option<RequestKey>,
 }
 
 // === impl ScheduleDestroy ===
@@ -42,31 +36,30 @@ impl Change for ScheduleDestroy {
     }
 
     fn request(&self) -> Option<&RequestKey> {
-        self.request.as_ref()
+        self.of.request.as_ref()
     }
 
     fn describe(&self, record: &mut Record) {
-        record.version = self.version;
-        let not_safe = if self.not_safe { " not_safe=true" } else { "" };
-        let reason = self.reason.as_str();
-        record.detail = format!("key={}{not_safe} reason={reason}", self.key).into();
+        self.of.describe(record);
+        if self.not_safe {
+            let (key, reason) = (&self.of.key, self.of.reason.as_str());
+            record.detail = format!("key={key} not_safe=true reason={reason}").into();
+        }
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
-        let key = act.custody.key(act.permit, &self.key).await?;
-        act.record.key = Some(key.id());
-        let was = act.custody.version(act.permit, key.id(), self.version).await?;
+        let (key, was) = self.of.find(act).await?;
         // A clock that is behind must not cut the wait short (attack G09).
         let now = act.custody.present().await?.wait_start();
-        let after = was.version().schedule_destroy(self.wait, self.reason.clone(), now)?;
+        let after = was.version().schedule_destroy(self.wait, self.of.reason.clone(), now)?;
         let mut changes = act.custody.change(act.permit)?;
         if self.not_safe {
             act.also(Action::ScheduleDestroyNotSafe)?;
-            if self.reason.as_str().is_empty() {
+            if self.of.reason.as_str().is_empty() {
                 return Err(Refusal::invalid("reason", "must be given with not_safe"));
             }
         } else {
-            let judged = judge(act, key.id(), self.version).await?;
+            let judged = judge(act, key.id(), self.of.version).await?;
             if !judged.verdict.is_safe() {
                 return Err(Refusal::retire_not_safe(&judged));
             }
@@ -74,7 +67,7 @@ impl Change for ScheduleDestroy {
         }
         changes.expect_key(&key);
         changes.put_version(after, &was);
-        Ok(Changed::of_version(changes, key.id(), self.version))
+        Ok(Changed::of_version(changes, key.id(), self.of.version))
     }
 
     async fn reply(
@@ -83,6 +76,6 @@ impl Change for ScheduleDestroy {
         permit: &Permit,
         past: Past,
     ) -> Result<Arc<TrustedVersion>, Refusal> {
-        Ok(custody.version(permit, made(past.key)?, past.version).await?)
+        changed_version(custody, permit, past).await
     }
 }

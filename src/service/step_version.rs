@@ -4,26 +4,20 @@ use std::sync::Arc;
 
 use crate::audit::Record;
 use crate::custody::{Custody, Past, RequestKey, TrustedVersion};
-use crate::keys::{KeyRef, Reason, Step};
+use crate::keys::Step;
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
 use super::perform::Act;
-use super::read_keys::made;
 use super::refusal::Refusal;
+use super::version_change::{VersionChange, changed_version};
 
 /// A step to take.
 pub struct StepVersion {
-    /// Of which key.
-    pub key: KeyRef,
-    /// Which version.
-    pub version: u32,
+    /// With which version.
+    pub of: VersionChange,
     /// What happens to it.
     pub step: VersionStep,
-    /// Why, for the record.
-    pub reason: Reason,
-    /// The caller's id for this request.
-    pub request: Option<RequestKey>,
 }
 
 /// The steps that touch one version and nothing else.
@@ -76,24 +70,22 @@ impl Change for StepVersion {
     }
 
     fn request(&self) -> Option<&RequestKey> {
-        self.request.as_ref()
+        self.of.request.as_ref()
     }
 
     fn describe(&self, record: &mut Record) {
-        record.version = self.version;
-        record.detail = format!("key={} reason={}", self.key, self.reason.as_str()).into();
+        self.of.describe(record);
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
-        let key = act.custody.key(act.permit, &self.key).await?;
-        act.record.key = Some(key.id());
-        let was = act.custody.version(act.permit, key.id(), self.version).await?;
-        let after = was.version().step(self.step.step(), self.reason.clone(), act.custody.now())?;
+        let (key, was) = self.of.find(act).await?;
+        let after =
+            was.version().step(self.step.step(), self.of.reason.clone(), act.custody.now())?;
         let mut changes = act.custody.change(act.permit)?;
         // What a version goes back to depends on which one is primary.
         changes.expect_key(&key);
         changes.put_version(after, &was);
-        Ok(Changed::of_version(changes, key.id(), self.version))
+        Ok(Changed::of_version(changes, key.id(), self.of.version))
     }
 
     async fn reply(
@@ -102,6 +94,6 @@ impl Change for StepVersion {
         permit: &Permit,
         past: Past,
     ) -> Result<Arc<TrustedVersion>, Refusal> {
-        Ok(custody.version(permit, made(past.key)?, past.version).await?)
+        changed_version(custody, permit, past).await
     }
 }

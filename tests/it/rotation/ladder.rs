@@ -4,7 +4,7 @@ use bulla::keys::{DestroyWait, KeyId, KeyRef, Ladder, LadderParts, Reason, Rotat
 use bulla::policy::{Action, Principal, PrincipalId, Role};
 use bulla::service::{
     BindRole, Caller, Decrypt, EncryptionContext, GenerateDataKeys, GetLadder, LadderView, Refusal,
-    ResumeLadder, RoleChange, SetLadder, WaiveUnnamedStore,
+    ResumeLadder, RoleChange, SetLadder, VersionChange, WaiveUnnamedStore,
 };
 
 use super::{DAY, HOUR, Program, Site};
@@ -35,8 +35,8 @@ async fn view(program: &Program, key: KeyId) -> LadderView {
 }
 
 async fn resume(program: &Program, key: KeyId) -> Result<(), Refusal> {
-    let resume =
-        ResumeLadder { key: KeyRef::Id(key), version: 1, reason: Reason::none(), request: None };
+    let (key, reason) = (KeyRef::Id(key), Reason::none());
+    let resume = ResumeLadder(VersionChange { key, version: 1, reason, request: None });
     let asked = program.desk.perform_change(&program.manager, Action::ResumeLadder, Ok(resume));
     asked.await.map(|_| ())
 }

@@ -23,7 +23,7 @@ use bulla::policy::{Action, Principal, PrincipalId, Role};
 use bulla::rotation::{Done, Scheduler};
 use bulla::service::{
     BindRole, Caller, CreateKey, Desk, GetKey, ListVersions, Office, Refusal, RoleChange,
-    RotateKey, ScheduleDestroy,
+    RotateKey, ScheduleDestroy, VersionChange,
 };
 use bulla::store::{MemoryStore, Options};
 use bulla::trail::{Disk, LogFile, Trail};
@@ -181,12 +181,14 @@ impl Program {
 
     async fn schedule_destroy(&self, key: KeyId, version: u32) {
         let destroy = ScheduleDestroy {
-            key: KeyRef::Id(key),
-            version,
+            of: VersionChange {
+                key: KeyRef::Id(key),
+                version,
+                reason: Reason::none(),
+                request: None,
+            },
             wait: DestroyWait::from_ms(DestroyWait::MIN_MS).unwrap(),
-            reason: Reason::none(),
             not_safe: false,
-            request: None,
         };
         let asked = self.desk.perform_change(&self.manager, Action::ScheduleDestroy, Ok(destroy));
         asked.await.unwrap();
