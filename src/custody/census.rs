@@ -43,8 +43,9 @@ impl Custody {
     /// Counts what the log has now, and gives the last sequence that is counted: 0 when the log is
     /// not the one that was counted before, which no later look can mend.
     ///
-    /// # Errors The log or the store cannot be read or written, or a row was changed from outside.
-    /// What was counted stays counted.
+    /// # Errors
+    /// The log or the store cannot be read or written, or a row was changed from outside. What was
+    /// counted stays counted.
     pub async fn fold_census(&self, trail: &Trail) -> Result<u64, CustodyError> {
         let end = *trail.durable().borrow();
         self.catch_up(trail, end).await

@@ -102,10 +102,7 @@ impl Scheduler {
             Due::Climb(..) => Spend::Nothing,
         };
         let office = self.desk.office();
-        let turn = match office.custody.turn(Mandate::Lease(lease)).await {
-            Ok(turn) => turn,
-            Err(error) => return Err(error.into()),
-        };
+        let turn = office.custody.turn(Mandate::Lease(lease)).await?;
         if !turn.affords(spend, &office.budget) {
             done.deferred = done.deferred.saturating_add(1);
             return Ok(());

@@ -48,9 +48,9 @@ impl Desk {
         let until_ms = clock.running_ms().saturating_add(ROTATING_MS_MAX);
         let mut done = RotatedDue::default();
         for key in due.keys {
-            let affordable = self.office().custody.turn(Mandate::Asked).await?;
-            let affordable = affordable.affords(Spend::Rotation, &self.office().budget);
-            if !affordable || clock.running_ms() > until_ms {
+            let turn = self.office().custody.turn(Mandate::Asked).await?;
+            let is_affordable = turn.affords(Spend::Rotation, &self.office().budget);
+            if !is_affordable || clock.running_ms() > until_ms {
                 done.deferred = done.deferred.saturating_add(1);
                 continue;
             }
