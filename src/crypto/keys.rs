@@ -35,7 +35,7 @@ use super::header::Header;
 use super::kbkdf::{DATA_KEY, Label, derive};
 use super::memory::Locked;
 use super::random::{Random, RandomFailed, draw};
-use super::secret::{Plaintext, on_clean_stack};
+use super::secret::{Passing, Plaintext, on_clean_stack};
 use super::suite::{
     BLOB_OVERHEAD_BYTES, DATA_KEY_BYTES_MAX, DATA_KEY_BYTES_MIN, DATA_KEYS_MAX, KekState,
     OpenFailure, Place, RANDOM_BYTES, WrapFailure,
@@ -229,13 +229,14 @@ impl<B: Backend> Kek<B> {
     ) -> Result<Vec<u8>, RewrapFailure> {
         let random = drawn.next().map_err(|failed| RewrapFailure::Wrap(failed.into()))?;
         on_clean_stack::<STACK_BYTES, _>(|| {
-            let held = self.state.expose().open(binding, blob, Plaintext::zeroed);
-            let held = held.map_err(RewrapFailure::Open)?;
+            let held = self.state.expose().open(binding, blob, Passing::new);
+            let mut held = held.map_err(RewrapFailure::Open)?;
+            let held = &*held.buffer();
             let to = to.state.expose();
-            let new = to.wrap(to_binding, &random, held.expose()).map_err(RewrapFailure::Wrap)?;
-            let read = to.open(to_binding, &new, Plaintext::zeroed);
-            let read = read.map_err(|_| RewrapFailure::Differs)?;
-            if !bool::from(read.expose().ct_eq(held.expose())) {
+            let new = to.wrap(to_binding, &random, held).map_err(RewrapFailure::Wrap)?;
+            let read = to.open(to_binding, &new, Passing::new);
+            let mut read = read.map_err(|_| RewrapFailure::Differs)?;
+            if !bool::from((*read.buffer()).ct_eq(held)) {
                 return Err(RewrapFailure::Differs);
             }
             Ok(new)

@@ -84,6 +84,13 @@ impl WipingAllocator {
     }
 }
 
+impl<A: GlobalAlloc> WipingAllocator<A> {
+    /// Wipes, over another allocator.
+    pub const fn over(inner: A) -> Self {
+        Self { inner }
+    }
+}
+
 impl Default for WipingAllocator {
     fn default() -> Self {
         Self::new()

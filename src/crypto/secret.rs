@@ -2,7 +2,7 @@
 
 use zeroize::{Zeroizing, zeroize_stack};
 
-use super::suite::Place;
+use super::suite::{DATA_KEY_BYTES_MAX, Place};
 
 /// An opened secret. Mute: no `Debug`, no `Clone`, no `Serialize`, no `==`. Wiped on drop.
 pub struct Plaintext(Zeroizing<Vec<u8>>);
@@ -38,6 +38,33 @@ impl Plaintext {
 impl Place for Plaintext {
     fn buffer(&mut self) -> &mut [u8] {
         &mut self.0
+    }
+}
+
+/// A secret on its way from one blob to the next: on the stack if it is as short as a data key, and
+/// as mute as a [`Plaintext`]. Wiped on drop.
+pub(super) enum Passing {
+    Short { bytes: Zeroizing<[u8; DATA_KEY_BYTES_MAX]>, length: usize },
+    Long(Plaintext),
+}
+
+// === impl Passing ===
+
+impl Passing {
+    pub(super) fn new(bytes: usize) -> Self {
+        if bytes > DATA_KEY_BYTES_MAX {
+            return Self::Long(Plaintext::zeroed(bytes));
+        }
+        Self::Short { bytes: Zeroizing::new([0; DATA_KEY_BYTES_MAX]), length: bytes }
+    }
+}
+
+impl Place for Passing {
+    fn buffer(&mut self) -> &mut [u8] {
+        match self {
+            Self::Short { bytes, length } => bytes.get_mut(..*length).unwrap_or_default(),
+            Self::Long(plaintext) => plaintext.buffer(),
+        }
     }
 }
 
