@@ -64,6 +64,7 @@ async fn main() {
         started: Instant::now(),
         environment: "development",
         budget: Budget { rotations_per_hour_max: 600, destructions_per_hour_max: 100 },
+        metrics: Arc::default(),
     });
     let desk = Desk::new(Arc::clone(&office), lane.clone());
     let manager = manager(&desk, tenant).await;

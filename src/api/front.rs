@@ -26,10 +26,11 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower_service::Service;
 
+use super::counting::Counting;
 use super::detached::Detached;
 use super::health::Health;
 use super::methods::{self, Method, ServiceName, Shape};
-use super::{Api, Recorded, errors};
+use super::{Api, Recorded, errors, metrics};
 use crate::auth::Peer;
 use crate::service::Caller;
 
@@ -70,10 +71,29 @@ impl Front {
     }
 
     async fn answer<B: FrontBody>(self, request: Request<B>) -> Response<Body> {
-        let Some(method) = methods::find(request.uri().path()) else {
-            let peer = peer_of(&request);
-            return self.record(peer, "unknown_method", errors::unknown_method()).await;
+        let found = methods::find(request.uri().path());
+        let found = found.filter(|it| !is_page(it.method) || request.method() == http::Method::GET);
+        let counters = &self.api.desk.office().metrics;
+        let counting = Counting::begin(counters, found.map_or(methods::UNKNOWN, |it| it.place));
+        let response = match found {
+            Some(found) => self.call_method(found.method, request).await,
+            None => {
+                let peer = peer_of(&request);
+                self.record(peer, "unknown_method", errors::unknown_method()).await
+            }
         };
+        counting.end(&response);
+        match found {
+            Some(found) if is_page(found.method) => metrics::with_http_status(response),
+            _ => response,
+        }
+    }
+
+    async fn call_method<B: FrontBody>(
+        &self,
+        method: &'static Method,
+        request: Request<B>,
+    ) -> Response<Body> {
         if method.shape == Shape::Stream {
             let request = request.map(Body::new);
             return self.route(method, request, Recorded::default()).await;
@@ -143,6 +163,7 @@ impl Front {
                     .call(request)
                     .await
             }
+            ServiceName::Metrics => Ok(api.metrics(request).await),
             ServiceName::Bench => super::echo::call(request).await,
         };
         let Ok(response) = answered;
@@ -230,7 +251,11 @@ fn peer_of<B>(request: &Request<B>) -> Option<Arc<Peer>> {
     request.extensions().get::<Arc<Peer>>().cloned()
 }
 
-fn is_ok(response: &Response<Body>) -> bool {
+fn is_page(method: &Method) -> bool {
+    method.service == ServiceName::Metrics
+}
+
+pub(super) fn is_ok(response: &Response<Body>) -> bool {
     // An error without a message has its status in the headers.
     response.headers().get("grpc-status").is_none_or(|status| status == "0")
 }

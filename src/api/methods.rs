@@ -1,4 +1,5 @@
 //! Everything that can be called, one row for each method. A path without a row is refused.
+//! Besides the methods of gRPC there is one page, of metrics.
 //!
 //! The path is compared whole and as it came (attack D05): there is no other spelling.
 
@@ -39,6 +40,8 @@ pub enum ServiceName {
     Bench,
     /// `grpc.health.v1.Health`, which needs no right
     Health,
+    /// The page of metrics, which is plain HTTP
+    Metrics,
 }
 
 /// How requests and replies come.
@@ -50,12 +53,32 @@ pub enum Shape {
     Stream,
 }
 
+/// A method and its place in the table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// The method.
+    pub method: &'static Method,
+    /// Its place in [`labels`].
+    pub place: usize,
+}
+
 /// The row of this path.
-pub fn find(path: &str) -> Option<&'static Method> {
-    static BY_PATH: LazyLock<HashMap<&'static str, &'static Method>> =
-        LazyLock::new(|| METHODS.iter().map(|method| (method.path, method)).collect());
+pub fn find(path: &str) -> Option<Found> {
+    static BY_PATH: LazyLock<HashMap<&'static str, Found>> = LazyLock::new(|| {
+        let rows = METHODS.iter().chain([&METRICS]).enumerate();
+        rows.map(|(place, method)| (method.path, Found { method, place })).collect()
+    });
     BY_PATH.get(path).copied()
 }
+
+/// The name under which each row is counted, and last the name of whatever has no row.
+pub fn labels() -> Vec<&'static str> {
+    let rows = METHODS.iter().chain([&METRICS]);
+    rows.map(|method| method.path.trim_start_matches('/')).chain(["unknown"]).collect()
+}
+
+/// The place in [`labels`] of whatever has no row.
+pub const UNKNOWN: usize = METHODS.len() + 1;
 
 const fn unary(service: ServiceName, path: &'static str, request_bytes_max: usize) -> Method {
     Method { path, service, shape: Shape::Unary, request_bytes_max, deadline_ms_max: 30_000 }
@@ -140,6 +163,9 @@ pub const METHODS: &[Method] = &[
     unary (ServiceName::Bench, "/bulla.kms.v1.Bench/Echo",                   SMALL),
 ];
 
+/// The page of metrics: `GET` and no body.
+pub const METRICS: Method = unary(ServiceName::Metrics, "/metrics", 0);
+
 /// Room for one blob or one key and the largest encryption context.
 const SMALL: usize = 64 * 1024;
 /// Room for a batch: the largest message there is.
@@ -166,7 +192,7 @@ mod tests {
                     described.insert(format!("/{package}.{service}/{}", method.name()));
                     let path = format!("/{package}.{service}/{}", method.name());
                     let streams = method.client_streaming() || method.server_streaming();
-                    if let Some(row) = find(&path) {
+                    if let Some(Found { method: row, .. }) = find(&path) {
                         assert_eq!(row.shape == Shape::Stream, streams, "{path}");
                         assert!(path.contains(&format!(".{:?}/", row.service)), "{path}");
                     }
@@ -179,6 +205,13 @@ mod tests {
         let rows: BTreeSet<_> = METHODS.iter().map(|method| method.path.to_owned()).collect();
         assert_eq!(rows, described);
         assert_eq!(rows.len(), METHODS.len());
+        let labels = labels();
+        for method in METHODS.iter().chain([&METRICS]) {
+            let found = find(method.path).unwrap();
+            assert_eq!(found.method, method);
+            assert_eq!(format!("/{}", labels.get(found.place).unwrap()), method.path);
+        }
+        assert_eq!((labels.len(), labels.get(UNKNOWN)), (METHODS.len() + 2, Some(&"unknown")));
     }
 
     #[test]
@@ -190,6 +223,9 @@ mod tests {
             "/bulla.kms.v1.crypto/decrypt",
             "/bulla.kms.v1.Crypto%2FDecrypt",
             "/bulla.kms.v1.Crypto/../Keys/RotateKey",
+            "/metrics/",
+            "/Metrics",
+            "metrics",
             "/",
             "",
         ] {

@@ -1,7 +1,7 @@
 //! Keys that are due because their Active version has wrapped as much as it may. The census makes its
-//! row of such a version due; nothing here reads what the row says besides.
+//! row of such a version due; what the row says besides is read only to tell wraps from bytes.
 
-use crate::keys::{Key, KeyId, Present};
+use crate::keys::{Key, KeyId, Present, Trigger};
 use crate::policy::Permit;
 use crate::store::{Commit, Expect, Put, Row, RowKey, StoreError};
 
@@ -15,19 +15,22 @@ use super::watch::Due;
 // === impl Custody ===
 
 impl Custody {
-    /// Whether the key is due because of what its primary version has wrapped.
-    pub async fn is_spent(
+    /// What makes the key due of what its primary version has wrapped, if anything does.
+    pub async fn spent(
         &self,
         permit: &Permit,
         key: &TrustedKey,
         present: Present,
-    ) -> Result<bool, CustodyError> {
+    ) -> Result<Option<Trigger>, CustodyError> {
         let tenant = self.tenant(permit.tenant())?;
         let id = VersionRecord::row_id_of(key.id(), key.key().primary_version);
         let wanted = RowKey::new(*tenant.id.as_bytes(), CensusRecord::KIND, id);
-        let Some(row) = self.row(wanted).await? else { return Ok(false) };
-        tenant.verify(&row)?;
-        Ok(row.due_at.is_some_and(|due_at| due_at <= present.reached().unix_ms()))
+        let Some(row) = self.row(wanted).await? else { return Ok(None) };
+        let counted: CensusRecord = tenant.trust(&row)?;
+        let is_due = row.due_at.is_some_and(|due_at| due_at <= present.reached().unix_ms());
+        let (wraps, bytes) = (counted.census.wraps, counted.census.wrapped_bytes);
+        // A limit that was raised since still counts: the row became due under the one before it.
+        Ok(is_due.then(|| key.key().spent(wraps, bytes).unwrap_or(Trigger::Wraps)))
     }
 
     /// The key of a census row that is due, if the row's version is the one that wraps.

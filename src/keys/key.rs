@@ -3,7 +3,7 @@
 use crate::keys::ladder::Ladder;
 use crate::keys::name::{Alias, Description, KeyRing, Reason, Tags};
 use crate::keys::present::Present;
-use crate::keys::schedule::{RotationLimit, RotationPeriod};
+use crate::keys::schedule::{RotationLimit, RotationPeriod, Trigger};
 use crate::keys::state::{State, Step};
 use crate::keys::version::{IllegalStep, Version};
 use crate::keys::{KeyId, Timestamp};
@@ -173,9 +173,21 @@ impl Key {
         earlier(self.rotation_period.due(self.rotate_time, self.id), self.rotation_time)
     }
 
+    /// What makes it due for a rotation by time, if anything does: what came first.
+    pub fn due_by_time(&self, present: Present) -> Option<Trigger> {
+        let due = self.due_time().filter(|due| present.has_reached(*due))?;
+        Some(if self.rotation_time == Some(due) { Trigger::Date } else { Trigger::Period })
+    }
+
     /// Whether it is due because its Active version has wrapped so much.
     pub fn is_spent(&self, wraps: u64, wrapped_bytes: u64) -> bool {
-        self.rotation_wraps.is_reached(wraps) || self.rotation_bytes.is_reached(wrapped_bytes)
+        self.spent(wraps, wrapped_bytes).is_some()
+    }
+
+    /// What its Active version has used up, if it has wrapped so much.
+    pub fn spent(&self, wraps: u64, wrapped_bytes: u64) -> Option<Trigger> {
+        let wraps = self.rotation_wraps.is_reached(wraps).then_some(Trigger::Wraps);
+        wraps.or_else(|| self.rotation_bytes.is_reached(wrapped_bytes).then_some(Trigger::Bytes))
     }
 
     fn next_number(&self) -> Result<u32, KeyRefusal> {

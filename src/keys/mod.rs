@@ -19,6 +19,6 @@ pub use name::{
     StoreRef, Tags,
 };
 pub use present::{CREDIT_MS_MAX, Present};
-pub use schedule::{DestroyWait, OutOfRange, RotationLimit, RotationPeriod};
+pub use schedule::{DestroyWait, OutOfRange, RotationLimit, RotationPeriod, Trigger};
 pub use state::{State, Step, Use};
 pub use version::{IllegalStep, Inconsistent, Version, VersionParts};

@@ -10,6 +10,23 @@ pub struct RotationPeriod(Option<u64>);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RotationLimit(Option<u64>);
 
+/// Why a key rotates: one of its limits was reached, or somebody asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Trigger {
+    /// Its period is over.
+    Period,
+    /// Its Active version has wrapped so often.
+    Wraps,
+    /// Its Active version has wrapped so many bytes.
+    Bytes,
+    /// Its date has come.
+    Date,
+    /// A caller asked for it.
+    Manual,
+    /// Its Active version was compromised.
+    Compromise,
+}
+
 /// How long a destruction waits: 7 to 365 days.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DestroyWait(u64);
@@ -105,6 +122,31 @@ impl RotationLimit {
     /// Whether `amount` is as much as may be.
     pub fn is_reached(self, amount: u64) -> bool {
         self.0.is_some_and(|limit| limit <= amount)
+    }
+}
+
+// === impl Trigger ===
+
+impl Trigger {
+    /// Every trigger.
+    pub const ALL: [Self; 6] =
+        [Self::Period, Self::Wraps, Self::Bytes, Self::Date, Self::Manual, Self::Compromise];
+
+    /// The name that people use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Period => "period",
+            Self::Wraps => "wraps",
+            Self::Bytes => "bytes",
+            Self::Date => "date",
+            Self::Manual => "manual",
+            Self::Compromise => "compromise",
+        }
+    }
+
+    /// Whether the key was due, and nobody asked for it to rotate.
+    pub const fn is_due(self) -> bool {
+        !matches!(self, Self::Manual | Self::Compromise)
     }
 }
 

@@ -150,6 +150,8 @@ actions! {
     ReadAudit = "audit.read";
     /// See how the program stands.
     Status = "operator.status";
+    /// Read what the program counts about itself.
+    ReadMetrics = "operator.metrics";
 }
 
 #[cfg(test)]

@@ -149,6 +149,7 @@ impl Role {
             Self::Installer => &[Action::BindRole, Action::UnbindRole],
             Self::Operator => &[
                 Action::Status,
+                Action::ReadMetrics,
                 Action::BindRole,
                 Action::UnbindRole,
                 Action::ListRoleBindings,

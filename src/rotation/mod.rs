@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::custody::{DuePlace, Lease, Mandate, REPORT_MS, Spend, Witness};
 use crate::keys::{KeyId, Present, TenantId};
+use crate::metrics::{self, Deferral, Round, Turn};
 use crate::policy::Action;
 use crate::service::{Caller, Desk, DestroyVersion, Due, Refusal};
 
@@ -19,6 +20,8 @@ pub struct Scheduler {
     witness: Witness,
     /// Where the next look goes on among what is due.
     place: Option<DuePlace>,
+    /// What was found since the first of what is due.
+    round: Round,
     /// What failed, and when to try it again, in milliseconds of this program's run.
     put_off: HashMap<Due, u64>,
     /// When this program last said how far it has followed, likewise.
@@ -51,6 +54,7 @@ impl Scheduler {
             desk,
             witness,
             place: None,
+            round: Round::default(),
             put_off: HashMap::new(),
             reported_ms: None,
             clock_told: false,
@@ -75,11 +79,27 @@ impl Scheduler {
     /// # Errors
     /// The lease or what is due cannot be read. One thing's failure is counted and is no error.
     pub async fn look(&mut self) -> Result<Done, Refusal> {
+        let looked = self.look_once().await;
+        let office = self.desk.office();
+        let turn = match &looked {
+            Ok(Some(_)) => Turn::Held,
+            Ok(None) => Turn::NotHeld,
+            Err(_) => Turn::Failed,
+        };
+        let now_unix_ms = u64::try_from(office.clock.unix_ms()).unwrap_or(0);
+        office.metrics.turned(turn, now_unix_ms);
+        Ok(looked?.unwrap_or_default())
+    }
+
+    /// `None` if another program holds the lease.
+    async fn look_once(&mut self) -> Result<Option<Done>, Refusal> {
         let running_ms = self.desk.office().clock.running_ms();
         let custody = &self.desk.office().custody;
         let Some(lease) = custody.hold(&mut self.witness).await? else {
+            self.round = Round::default();
+            self.desk.office().metrics.found(self.round);
             self.report(running_ms).await?;
-            return Ok(Done::default());
+            return Ok(None);
         };
         let present = custody.turn(Mandate::Lease(lease)).await?.present();
         let page = custody.due(present.reached(), self.place.as_ref(), DUE_MAX).await?;
@@ -88,11 +108,15 @@ impl Scheduler {
         self.place = page.next;
         let mut done = Done::default();
         for due in page.due {
+            self.round.add_due(counted(due));
             if !self.put_off.contains_key(&due) {
                 self.act(due, lease, &mut done).await?;
             }
         }
-        Ok(done)
+        if self.place.is_none() {
+            self.desk.office().metrics.found(std::mem::take(&mut self.round));
+        }
+        Ok(Some(done))
     }
 
     async fn act(&mut self, due: Due, lease: Lease, done: &mut Done) -> Result<(), Refusal> {
@@ -105,6 +129,7 @@ impl Scheduler {
         let turn = office.custody.turn(Mandate::Lease(lease)).await?;
         if !turn.affords(spend, &office.budget) {
             done.deferred = done.deferred.saturating_add(1);
+            self.round.add_deferred(Deferral::Budget);
             return Ok(());
         }
         let (result, count) = match due {
@@ -122,9 +147,13 @@ impl Scheduler {
         match result {
             Ok(true) => *count = count.saturating_add(1),
             Ok(false) if spend == Spend::Nothing => {}
-            Ok(false) => done.deferred = done.deferred.saturating_add(1),
+            Ok(false) => {
+                done.deferred = done.deferred.saturating_add(1);
+                self.round.add_deferred(Deferral::ServerBehind);
+            }
             Err(error) => {
                 tracing::warn!(?due, %error, "what was due could not be done");
+                self.desk.office().metrics.due_failed(counted(due));
                 self.put_off(due);
                 done.failed = done.failed.saturating_add(1);
             }
@@ -192,6 +221,14 @@ impl Scheduler {
             );
         }
         self.clock_told = is_far;
+    }
+}
+
+fn counted(due: Due) -> metrics::Due {
+    match due {
+        Due::Rotate(..) => metrics::Due::Rotation,
+        Due::Destroy(..) => metrics::Due::Destruction,
+        Due::Climb(..) => metrics::Due::LadderStep,
     }
 }
 

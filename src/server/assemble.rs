@@ -12,11 +12,13 @@ use crate::config::{Config, MemoryLock, StoreKind};
 use crate::crypto::memory::{self, Locked};
 use crate::crypto::{OsRandom, self_test};
 use crate::custody::{self, Budget, Custody, Installed, KeyFile};
+use crate::metrics::Metrics;
 use crate::service::Office;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{MemoryStore, Options, Store, StoreError};
 use crate::trail::{RealDisk, Recovery, Trail};
 
+use super::counted_store::CountedStore;
 use super::error::ServerError;
 
 /// An open store, whichever it is.
@@ -115,14 +117,20 @@ pub(super) fn open_trail(
 }
 
 /// The office of a program that starts now.
-pub(super) fn office(config: &Config, custody: Arc<Custody>, trail: Trail) -> Arc<Office> {
+pub(super) fn office(
+    config: &Config,
+    custody: Arc<Custody>,
+    trail: Trail,
+    metrics: Arc<Metrics>,
+) -> Arc<Office> {
     let clock = clock(config);
     let environment = config.environment.name();
     let budget = Budget {
         rotations_per_hour_max: config.rotation.rotations_per_hour_max,
         destructions_per_hour_max: config.rotation.destructions_per_hour_max,
     };
-    Arc::new(Office { custody, trail, clock, started: Instant::now(), environment, budget })
+    let started = Instant::now();
+    Arc::new(Office { custody, trail, clock, started, environment, budget, metrics })
 }
 
 /// Refuses a file of secrets that others can read.
@@ -148,6 +156,12 @@ impl OpenStore {
     fn sqlite(store: SqliteStore) -> Self {
         let store = Arc::new(store);
         Self { rows: Arc::<SqliteStore>::clone(&store), sqlite: Some(store) }
+    }
+
+    /// The same store, its commits counted.
+    pub(super) fn counted(self, metrics: &Arc<Metrics>) -> Self {
+        let (store, metrics) = (self.rows, Arc::clone(metrics));
+        Self { rows: Arc::new(CountedStore { store, metrics }), sqlite: self.sqlite }
     }
 
     /// Resolves when the store will never answer again.

@@ -4,6 +4,7 @@ mod administer;
 mod assemble;
 mod check;
 mod connection;
+mod counted_store;
 mod drain;
 mod error;
 mod gate;

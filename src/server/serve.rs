@@ -13,13 +13,14 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::api::{Api, Front};
+use crate::api::{Api, Front, methods};
 use crate::audit::{Outcome, Record};
 use crate::auth::{self, Authenticator};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, StoreKind};
 use crate::custody::{self, Custody, KeyFile, StartError, Witness};
 use crate::keys::Timestamp;
+use crate::metrics::Metrics;
 use crate::rotation::Scheduler;
 use crate::service::{Desk, Office};
 use crate::trail::{Lane, Trail};
@@ -50,10 +51,11 @@ pub struct ServeOptions {
 pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), ServerError> {
     let terminated = terminated().map_err(|e| ServerError::System("catch signals", e))?;
     assemble::harden(config)?;
-    let (store, custody, trail) = open(config, options).await?;
+    let metrics = Arc::new(Metrics::new(methods::labels()));
+    let (store, custody, trail) = open(config, options, &metrics).await?;
     let (switch, drain) = drain();
     let (serving, is_serving) = watch::channel(true);
-    let office = assemble::office(config, Arc::new(custody), trail.clone());
+    let office = assemble::office(config, Arc::new(custody), trail.clone(), metrics);
     let holder = office.custody.new_holder_id().map_err(StartError::from)?;
     let (refusals, refused) = mpsc::channel(REFUSALS_MAX);
     let plane = DataPlane::new(config, &office, drain, refusals, is_serving)?;
@@ -216,11 +218,13 @@ impl DataPlane {
 async fn open(
     config: &Config,
     options: &ServeOptions,
+    metrics: &Arc<Metrics>,
 ) -> Result<(OpenStore, Custody, Trail), ServerError> {
     let store = match config.store {
         StoreKind::Sqlite => assemble::open_store(config)?,
         StoreKind::Memory => assemble::create_store(config)?,
     };
+    let store = store.counted(metrics);
     let custody = match config.store {
         StoreKind::Sqlite => assemble::open_custody(config, &store).await?,
         StoreKind::Memory => {

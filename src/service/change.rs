@@ -4,6 +4,7 @@
 use crate::audit::Record;
 use crate::custody::{Changes, Custody, CustodyError, Past, RequestKey};
 use crate::keys::{CampaignId, KeyId};
+use crate::metrics::{Happened, Outcome};
 use crate::policy::{Action, Permit, PrincipalId};
 
 use super::perform::{Act, Caller, Desk, caught};
@@ -71,8 +72,9 @@ impl Desk {
             let (permit, roles) = self.decide(caller, action, whom).await?;
             let change = asked?;
             let mut act = self.act(caller, &permit, &roles, &mut record);
-            let past = self.commit_once(&change, &mut act).await?;
-            change.reply(&self.office().custody, &permit, past).await
+            let past = self.commit_once(&change, &mut act).await;
+            self.office().metrics.changed(act.happened, ended(&past));
+            change.reply(&self.office().custody, &permit, past?).await
         };
         let outcome = caught(work).await;
         self.close(record, outcome).await
@@ -83,7 +85,7 @@ impl Desk {
         if let Some(request) = request {
             act.record.request_id = request.id.as_str().to_owned().into();
             if let Some(past) = act.custody.recall(act.permit, request).await? {
-                return Ok(replayed(act.record, past));
+                return Ok(replayed(act, past));
             }
         }
         let Changed { mut changes, past } = change.change(act).await?;
@@ -97,7 +99,7 @@ impl Desk {
             // The same request may have been made on another connection a moment ago.
             Err(CustodyError::Conflict) => match request {
                 Some(request) => match act.custody.recall(act.permit, request).await? {
-                    Some(past) => Ok(replayed(act.record, past)),
+                    Some(past) => Ok(replayed(act, past)),
                     None => Err(Refusal::Conflict),
                 },
                 None => Err(Refusal::Conflict),
@@ -132,8 +134,17 @@ fn complete(record: &mut Record, past: Past) {
     record.version = past.version;
 }
 
-fn replayed(record: &mut Record, past: Past) -> Past {
-    complete(record, past);
-    record.detail = "the same request was made before; nothing was changed again".into();
+fn replayed(act: &mut Act<'_>, past: Past) -> Past {
+    complete(act.record, past);
+    act.record.detail = "the same request was made before; nothing was changed again".into();
+    act.happened = Happened::default();
     past
+}
+
+fn ended<T>(outcome: &Result<T, Refusal>) -> Outcome {
+    match outcome {
+        Ok(_) => Outcome::Succeeded,
+        Err(refusal) if refusal.is_refused() => Outcome::Refused,
+        Err(_) => Outcome::Failed,
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::audit::Record;
 use crate::custody::{Custody, Past, RequestKey, TrustedVersion};
+use crate::keys::Trigger;
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
@@ -52,6 +53,8 @@ impl Change for CompromiseVersion {
         match succession {
             Some(after) => {
                 replacement_version = after.active.number();
+                act.happened.rotation = Some(Trigger::Compromise);
+                act.happened.activated = true;
                 changes.put_key(&after.key, &key);
                 changes.put_new_version(key.id(), after.active)?;
             }

@@ -65,6 +65,7 @@ impl Change for CreateKey {
         key.tags.clone_from(&self.tags);
         key.aliases.extend(self.alias.clone());
         let number = version.number();
+        act.happened.activated = true;
         let mut changes = act.custody.change(act.permit)?;
         if let Some(alias) = &self.alias {
             changes.put_alias(alias, id, true).await?;

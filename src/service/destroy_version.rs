@@ -46,6 +46,7 @@ impl Change for DestroyVersion {
         }
         let reason = was.version().parts().reason.clone();
         let after = was.version().step(Step::Destroy, reason, turn.present().wait_start())?;
+        act.happened.destroyed = true;
         let mut changes = act.custody.change(act.permit)?;
         changes.expect_key(&key);
         changes.put_version(after, &was);

@@ -26,6 +26,7 @@ mod read_audit;
 mod read_campaigns;
 mod read_census;
 mod read_keys;
+mod read_metrics;
 mod record;
 mod refusal;
 mod report_progress;
@@ -69,6 +70,7 @@ pub use read_campaigns::{
 };
 pub use read_census::{CensusView, GetCensus};
 pub use read_keys::{GetKey, GetVersion, KeyPage, KeyView, ListKeys, ListVersions, VersionPage};
+pub use read_metrics::{Counted, ReadMetrics};
 pub use refusal::Refusal;
 pub use report_progress::{FoundProblem, Progressed, ReportProgress, Said};
 pub use retire_check::{Judged, RetireCheck};

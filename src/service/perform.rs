@@ -11,6 +11,7 @@ use crate::audit::{Outcome, Record};
 use crate::clock::Clock;
 use crate::custody::{Budget, Custody};
 use crate::keys::TenantId;
+use crate::metrics::{Happened, Metrics};
 use crate::policy::{Action, Permit, Principal, PrincipalId, Role, decide};
 use crate::trail::{Lane, Trail};
 
@@ -30,6 +31,8 @@ pub struct Office {
     pub environment: &'static str,
     /// How much may happen by itself in an hour.
     pub budget: Budget,
+    /// What the program counts about itself.
+    pub metrics: Arc<Metrics>,
 }
 
 /// An office and the lane on which one runtime's records go out. Cheap to clone.
@@ -81,6 +84,8 @@ pub struct Act<'a> {
     pub permit: &'a Permit,
     /// What will be recorded.
     pub record: &'a mut Record<'static>,
+    /// What will have happened to versions if it is committed, for the metrics.
+    pub(super) happened: Happened,
     caller: &'a Caller,
     roles: &'a [Role],
 }
@@ -162,7 +167,8 @@ impl Desk {
         record: &'a mut Record<'static>,
     ) -> Act<'a> {
         let (office, custody) = (&*self.office, &*self.office.custody);
-        Act { custody, office, permit, record, caller, roles }
+        let happened = Happened::default();
+        Act { custody, office, permit, record, happened, caller, roles }
     }
 
     pub(super) fn draft(&self, caller: &Caller, action: &'static str) -> Record<'static> {

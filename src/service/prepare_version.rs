@@ -45,6 +45,7 @@ impl Change for PrepareVersion {
         let made = was.key().prepare(prepared, self.reason.clone(), turn.present())?;
         let (key, version) = made.ok_or(Refusal::Conflict)?;
         let number = version.number();
+        act.happened.prepared = true;
         let mut changes = act.custody.change(act.permit)?;
         changes.put_key(&key, &was);
         changes.put_new_version(self.key, version)?;

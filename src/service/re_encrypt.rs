@@ -108,7 +108,9 @@ impl UseCase for ReEncrypt {
     async fn act(self, act: &mut Act<'_>) -> Result<Moved, Refusal> {
         let to = act.also(Action::ReEncryptTo)?;
         let mut way = Way::new(act, 1);
-        self.carry(act, &to, &mut way).await
+        let moved = self.carry(act, &to, &mut way).await?;
+        act.office.metrics.moved(1);
+        Ok(moved)
     }
 }
 
@@ -137,6 +139,8 @@ impl UseCase for ReEncryptMany {
             results.push(result);
         }
         act.record.item_details = tally.into_items();
+        let moved = results.iter().filter(|result| result.is_ok()).count();
+        act.office.metrics.moved(u64::try_from(moved).unwrap_or(u64::MAX));
         Ok(results)
     }
 }

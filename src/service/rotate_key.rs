@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::Record;
 use crate::custody::{Custody, Mandate, Past, RequestKey, Spend, TrustedKey, TrustedVersion, Turn};
-use crate::keys::{KeyRef, KeyRefusal, Place, Reason, State};
+use crate::keys::{KeyRef, KeyRefusal, Place, Reason, State, Trigger};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
@@ -54,7 +54,10 @@ impl Change for RotateKey {
         act.record.key = Some(was.id());
         let turn = match self.mandate {
             Some(mandate) => Some(due_turn(act, &was, mandate).await?),
-            None => None,
+            None => {
+                act.happened.rotation = Some(Trigger::Manual);
+                None
+            }
         };
         let present = match &turn {
             Some(turn) => turn.present(),
@@ -70,6 +73,7 @@ impl Change for RotateKey {
             Err(refusal) => return Err(unless_changed(act, &was, refusal).await?),
         };
         let number = after.active.number();
+        act.happened.activated = true;
         let mut changes = act.custody.change(act.permit)?;
         changes.put_key(&after.key, &was);
         if was.key().ladder.is_some() && after.former.state() == State::Deactivated {
@@ -101,12 +105,15 @@ impl Change for RotateKey {
 }
 
 /// The turn to rotate `key` because it is due; a conflict if it is not, or not any more.
-async fn due_turn(act: &Act<'_>, key: &TrustedKey, mandate: Mandate) -> Result<Turn, Refusal> {
+async fn due_turn(act: &mut Act<'_>, key: &TrustedKey, mandate: Mandate) -> Result<Turn, Refusal> {
     let turn = act.custody.turn(mandate).await?;
     let present = turn.present();
-    let is_due = key.key().due_time().is_some_and(|due| present.has_reached(due))
-        || act.custody.is_spent(act.permit, key, present).await?;
-    if is_due { Ok(turn) } else { Err(Refusal::Conflict) }
+    let trigger = match key.key().due_by_time(present) {
+        Some(trigger) => Some(trigger),
+        None => act.custody.spent(act.permit, key, present).await?,
+    };
+    act.happened.rotation = trigger;
+    if trigger.is_some() { Ok(turn) } else { Err(Refusal::Conflict) }
 }
 
 /// A rotation between the reading of the key and of its version is a lost race and no illegal step.

@@ -74,6 +74,8 @@ pub struct Counts {
     pub writes: u64,
     /// Syncs asked of the disk.
     pub syncs: u64,
+    /// Bytes of records made durable.
+    pub written_bytes: u64,
 }
 
 /// The log cannot be opened, read or added to.
@@ -150,6 +152,7 @@ struct Counters {
     batches: AtomicU64,
     writes: AtomicU64,
     syncs: AtomicU64,
+    written_bytes: AtomicU64,
 }
 
 // === impl Trail ===
@@ -244,7 +247,13 @@ impl Trail {
             batches: counters.batches.load(Ordering::Relaxed),
             writes: counters.writes.load(Ordering::Relaxed),
             syncs: counters.syncs.load(Ordering::Relaxed),
+            written_bytes: counters.written_bytes.load(Ordering::Relaxed),
         }
+    }
+
+    /// Whether records are taken: not any more once a write or sync has failed, or while it closes.
+    pub fn takes_records(&self) -> bool {
+        self.handle.shared.refusal().is_none()
     }
 
     /// Takes no more records, waits until the running lanes have handed over what they hold and the

@@ -116,7 +116,9 @@ impl Writer {
         self.shared.file.sync().map_err(|error| self.poison(error))?;
         let records = round.chain.sequence().saturating_sub(self.chain.sequence());
         self.shared.counters.records.fetch_add(records, Ordering::Relaxed);
-        self.length = self.length.saturating_add(length_as_u64(&self.frames));
+        let written_bytes = length_as_u64(&self.frames);
+        self.shared.counters.written_bytes.fetch_add(written_bytes, Ordering::Relaxed);
+        self.length = self.length.saturating_add(written_bytes);
         self.chain = round.chain;
         self.shared.index.lock().extend(round.marks, self.length);
         self.shared.durable.send_replace(self.chain.sequence());

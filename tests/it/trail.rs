@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use bulla::audit::{LogHeader, Outcome, Record};
+use bulla::audit::{LOG_HEADER_BYTES, LogHeader, Outcome, Record};
 use bulla::trail::{Counts, Disk, Lane, LogFile, MAX_LANE_BYTES, RealDisk, Trail, TrailError};
 use futures_util::FutureExt;
 use proptest::prelude::*;
@@ -55,6 +55,11 @@ const ENOSPC: i32 = 28;
 const EDQUOT: i32 = 122;
 
 impl FakeDisk {
+    /// What the log holds besides its header.
+    fn record_bytes(&self) -> u64 {
+        self.with(|inner| (inner.bytes.len() - LOG_HEADER_BYTES) as u64)
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         let result = act(&mut self.0.inner.lock().unwrap());
         self.0.gate.notify_all();
@@ -292,7 +297,13 @@ fn requests_that_are_ready_together_share_one_wake_one_write_and_one_sync() {
         assert_eq!(all, (1..=5120).collect::<Vec<u64>>());
         assert_eq!(
             trail.counts(),
-            Counts { records: 5120, batches: 10, writes: 10, syncs: 10 },
+            Counts {
+                records: 5120,
+                batches: 10,
+                writes: 10,
+                syncs: 10,
+                written_bytes: disk.record_bytes(),
+            },
             "5120 records of 512 requests"
         );
     });
@@ -325,7 +336,11 @@ fn all_lanes_share_one_write_and_one_sync() {
         }
         sequences.sort_unstable();
         assert_eq!(sequences, [2, 3, 4]);
-        assert_eq!(trail.counts(), Counts { records: 4, batches: 4, writes: 2, syncs: 2 });
+        let written_bytes = disk.record_bytes();
+        assert_eq!(
+            trail.counts(),
+            Counts { records: 4, batches: 4, writes: 2, syncs: 2, written_bytes }
+        );
     });
 }
 
@@ -486,8 +501,14 @@ fn short_writes_are_completed() {
             inner.writes.extend([Write::Short(1), Write::Short(15), Write::Short(3)])
         });
         assert_eq!(lane.append(&record("one")).await.unwrap(), 1);
-        assert_eq!(trail.counts(), Counts { records: 1, batches: 1, writes: 4, syncs: 1 });
+        let written_bytes = disk.record_bytes();
+        assert_eq!(
+            trail.counts(),
+            Counts { records: 1, batches: 1, writes: 4, syncs: 1, written_bytes }
+        );
+        assert!(trail.takes_records());
         trail.close().await;
+        assert!(!trail.takes_records());
     });
     assert_eq!(open(&disk).1.sequence, 1);
 }

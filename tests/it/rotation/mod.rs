@@ -132,6 +132,7 @@ impl Program {
             started: Instant::now(),
             environment: "development",
             budget,
+            metrics: Arc::default(),
         };
         let desk = Desk::new(Arc::new(office), lane.clone());
         let scheduler = Scheduler::new(desk.clone(), Witness::new(holder, None));
