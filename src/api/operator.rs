@@ -4,6 +4,8 @@ use bulla_proto::kms::{self, operator_server};
 use tonic::{Request, Response, Status as GrpcStatus};
 
 use super::{Api, render};
+use crate::keys::Timestamp;
+use crate::metrics::SchedulerReading;
 use crate::service::Status;
 
 #[tonic::async_trait]
@@ -27,8 +29,20 @@ impl operator_server::Operator for Api {
                 audit_sequence: reply.audit_sequence,
                 connections,
                 seal_slot: reply.seal_slot,
+                scheduler: Some(scheduler(reply.scheduler)),
             },
         )
         .await
+    }
+}
+
+fn scheduler(reading: SchedulerReading) -> kms::Scheduler {
+    let at = reading.last_turn_unix_ms.and_then(|at| i64::try_from(at).ok());
+    kms::Scheduler {
+        holds_lease: reading.holds_lease,
+        last_turn_time: at.map(|at| render::timestamp(Timestamp::from_unix_ms(at))),
+        rotations: reading.rotations,
+        due: reading.due,
+        deferred: reading.deferred,
     }
 }

@@ -21,7 +21,8 @@ pub(crate) async fn whoami(session: &Session) -> Result<(), Failure> {
 /// How the server stands.
 pub(crate) async fn status(session: &Session) -> Result<(), Failure> {
     let response = session.client().await?.status(kms::StatusRequest {}).await?;
-    session.printer.message(&response, |_| {
+    let scheduler = response.scheduler.unwrap_or_default();
+    session.printer.message(&response, |now| {
         record(&[
             ("program_version", response.program_version.clone()),
             ("environment", response.environment.clone()),
@@ -31,6 +32,11 @@ pub(crate) async fn status(session: &Session) -> Result<(), Failure> {
             ("audit_sequence", response.audit_sequence.to_string()),
             ("connections", response.connections.to_string()),
             ("seal_slot", response.seal_slot.clone()),
+            ("holds_lease", scheduler.holds_lease.to_string()),
+            ("last_turn_time", time::shown(scheduler.last_turn_time.as_ref(), now)),
+            ("rotations", scheduler.rotations.to_string()),
+            ("due", scheduler.due.to_string()),
+            ("deferred", scheduler.deferred.to_string()),
         ])
     })
 }

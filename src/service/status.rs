@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::audit::Record;
+use crate::metrics::SchedulerReading;
 use crate::policy::Action;
 
 use super::perform::{Act, UseCase};
@@ -25,6 +26,8 @@ pub struct StatusReply {
     pub audit_sequence: u64,
     /// The slot that opened the root key.
     pub seal_slot: String,
+    /// What happens by itself.
+    pub scheduler: SchedulerReading,
 }
 
 // === impl Status ===
@@ -45,6 +48,7 @@ impl UseCase for Status {
             store_revision: store.head,
             audit_sequence: *act.office.trail.durable().borrow(),
             seal_slot: act.custody.seal_kind().to_owned(),
+            scheduler: act.office.metrics.scheduler(),
         })
     }
 }

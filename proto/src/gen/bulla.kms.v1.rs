@@ -7504,6 +7504,27 @@ pub struct StatusResponse {
     pub connections: u64,
     #[prost(string, tag = "8")]
     pub seal_slot: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "9")]
+    pub scheduler: ::core::option::Option<Scheduler>,
+}
+/// What happens by itself, as this server sees it. Counts are from its start.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Scheduler {
+    /// Whether this server does what is due. Of several on one store one does.
+    #[prost(bool, tag = "1")]
+    pub holds_lease: bool,
+    /// When this server last looked. Unset before the first time.
+    #[prost(message, optional, tag = "2")]
+    pub last_turn_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Keys that this server has rotated because they were due.
+    #[prost(uint64, tag = "3")]
+    pub rotations: u64,
+    /// Rotations, destructions and steps on ladders that the last whole look found due.
+    #[prost(uint64, tag = "4")]
+    pub due: u64,
+    /// How many of them were left for later: the budget is used up, or a server has yet to follow.
+    #[prost(uint64, tag = "5")]
+    pub deferred: u64,
 }
 /// Generated client implementations.
 pub mod operator_client {
