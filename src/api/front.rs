@@ -95,8 +95,12 @@ impl Front {
         request: Request<B>,
     ) -> Response<Body> {
         if method.shape == Shape::Stream {
-            let request = request.map(Body::new);
-            return self.route(method, request, Recorded::default()).await;
+            let (peer, recorded) = (peer_of(&request), Recorded::default());
+            let response = self.route(method, request.map(Body::new), recorded.clone()).await;
+            if recorded.is_set() || is_ok(&response) {
+                return response;
+            }
+            return self.record(peer, "malformed_request", errors::malformed()).await;
         }
         let deadline = deadline(&request, method);
         let (head, body) = request.into_parts();

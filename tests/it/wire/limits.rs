@@ -413,13 +413,20 @@ async fn j04_what_is_no_message_is_refused_and_recorded(server: Shared) {
         assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status:?}");
         assert_eq!(reason(&status), "INVALID_ARGUMENT", "{what}");
     }
+    // Nor is what does not decode as the one message that begins a stream.
+    let begins_streams = ["Keys/WatchKeys", "Audit/TailRecords"];
+    for method in begins_streams {
+        let (_, status) = raw.bytes(&format!("/bulla.kms.v1.{method}"), framed(&[0x0b; 300])).await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{method}: {status:?}");
+        assert_eq!(reason(&status), "INVALID_ARGUMENT", "{method}");
+    }
     // The connection still serves.
     let who = raw.call("/bulla.kms.v1.Access/WhoAmI", &kms::WhoAmIRequest {}).await.unwrap();
     assert!(kms::WhoAmIResponse::decode(who).unwrap().principal.ends_with("/app"));
     let from_here = of_address(&server, &raw).await;
     let refused: Vec<_> =
         from_here.iter().filter(|record| record.action == "malformed_request").collect();
-    assert_eq!(refused.len(), cases.len());
+    assert_eq!(refused.len(), cases.len() + begins_streams.len());
     for record in refused {
         assert_eq!((&*record.outcome, &*record.reason), ("REFUSED", "INVALID_ARGUMENT"));
     }
