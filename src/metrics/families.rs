@@ -85,7 +85,11 @@ pub const FAMILIES: &[Family] = &[
         "scheduler_last_turn_timestamp",
         "seconds",
         "When this server last looked for what is due, in Unix time.",
-        |metrics, _| one(read(&metrics.last_turn_unix_ms)),
+        |metrics, _| {
+            // Before the first time there is none to tell.
+            let at = read(&metrics.last_turn_unix_ms);
+            if at > 0 { one(at) } else { Vec::new() }
+        },
     ),
     of(
         Kind::Gauge,

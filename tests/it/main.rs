@@ -16,6 +16,7 @@ mod kill;
 mod layering;
 mod listener;
 mod memory_scan;
+mod openmetrics;
 mod postgres;
 mod rewrap;
 mod rotation;

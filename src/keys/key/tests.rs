@@ -95,6 +95,25 @@ fn a_key_is_spent_after_so_many_wraps_or_so_many_bytes() {
     key.rotation_bytes = RotationLimit::bytes(10_000).unwrap();
     assert!(!key.is_spent(99, 9_999));
     assert!(key.is_spent(100, 0) && key.is_spent(0, 10_000));
+    assert_eq!(
+        (key.spent(100, 0), key.spent(0, 10_000)),
+        (Some(Trigger::Wraps), Some(Trigger::Bytes))
+    );
+}
+
+#[test]
+fn a_key_is_due_by_its_period_or_by_its_date_whichever_came_first() {
+    let (mut key, _) = key();
+    let period = key.due_time().unwrap();
+    let due = |key: &Key, time: Timestamp| key.due_by_time(Present::of(time));
+    assert_eq!(due(&key, period.minus_ms(1)), None);
+    assert_eq!(due(&key, period), Some(Trigger::Period));
+    key.rotation_time = Some(period.minus_ms(5));
+    assert_eq!(due(&key, period.minus_ms(6)), None);
+    assert_eq!(due(&key, period.minus_ms(5)), Some(Trigger::Date));
+    assert_eq!(due(&key, period), Some(Trigger::Date));
+    key.rotation_time = Some(period.plus_ms(5));
+    assert_eq!(due(&key, period.plus_ms(9)), Some(Trigger::Period));
 }
 
 #[test]

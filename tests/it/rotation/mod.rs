@@ -5,6 +5,7 @@ mod budget;
 mod clocks;
 mod ladder;
 mod lease;
+mod metrics;
 mod proof;
 
 use std::io;

@@ -5,6 +5,7 @@ mod census;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod schedule;
 mod watch;
 
@@ -20,6 +21,7 @@ use prost::Message;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -155,29 +157,76 @@ struct Begun {
     body: h2::RecvStream,
 }
 
+/// An answer to what was not gRPC.
+pub(super) struct Plain {
+    pub(super) status: http::StatusCode,
+    /// The content type.
+    pub(super) kind: String,
+    /// The gRPC status in the headers.
+    pub(super) grpc: Option<Status>,
+    pub(super) body: Bytes,
+}
+
+fn tls_config(
+    server: &TestServer,
+) -> rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(server.path("ca.pem")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions = rustls::ClientConfig::builder_with_provider(provider);
+    versions.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots)
+}
+
 impl Raw {
     pub(super) async fn connect(server: &TestServer, caller: &str) -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(server.path("ca.pem")).unwrap()).unwrap();
         let chain = CertificateDer::pem_file_iter(server.path(&format!("{caller}.pem"))).unwrap();
         let chain = chain.map(Result::unwrap).collect();
         let key = PrivateKeyDer::from_pem_file(server.path(&format!("{caller}.key"))).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let tcp = TcpStream::connect(server.address()).await.unwrap();
-        let address = tcp.local_addr().unwrap();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let name = ServerName::try_from("localhost").unwrap();
-        let tls = connector.connect(name, tcp).await.unwrap();
+        let config = tls_config(server).with_client_auth_cert(chain, key).unwrap();
+        let tls = Self::tls(server, config).await;
+        let address = tls.get_ref().0.local_addr().unwrap();
         let (send, connection) = h2::client::handshake(tls).await.unwrap();
         tokio::spawn(connection);
         Self { send, address }
+    }
+
+    /// TLS as its client sees it, before it hears that it needs a certificate.
+    pub(super) async fn tls_without_certificate(server: &TestServer) -> TlsStream<TcpStream> {
+        Self::tls(server, tls_config(server).with_no_client_auth()).await
+    }
+
+    async fn tls(server: &TestServer, mut config: rustls::ClientConfig) -> TlsStream<TcpStream> {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let tcp = TcpStream::connect(server.address()).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from("localhost").unwrap();
+        connector.connect(name, tcp).await.unwrap()
+    }
+
+    /// A request that is not gRPC, as a browser or a scraper sends it.
+    pub(super) async fn plain(&self, method: http::Method, path: &str, body: Bytes) -> Plain {
+        let mut send = self.send.clone().ready().await.unwrap();
+        let uri = format!("https://localhost{path}");
+        let request = http::Request::builder().method(method).uri(uri).body(()).unwrap();
+        let (response, mut stream) = send.send_request(request, body.is_empty()).unwrap();
+        if !body.is_empty() {
+            // A server that has refused already need not take it.
+            let _ = stream.send_data(body, true);
+        }
+        let (head, mut body) = response.await.unwrap().into_parts();
+        let mut gathered = BytesMut::new();
+        while let Some(data) = body.data().await {
+            let data = data.unwrap();
+            body.flow_control().release_capacity(data.len()).unwrap();
+            gathered.extend_from_slice(&data);
+        }
+        let kind = head.headers.get("content-type").and_then(|kind| kind.to_str().ok());
+        Plain {
+            status: head.status,
+            kind: kind.unwrap_or_default().to_owned(),
+            grpc: Status::from_header_map(&head.headers),
+            body: gathered.freeze(),
+        }
     }
 
     async fn begin(&self, path: &str, body: Bytes) -> Begun {
