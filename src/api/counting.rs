@@ -51,3 +51,31 @@ fn reason(response: &Response<Body>) -> String {
         None => OTHER.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::api::errors;
+    use crate::metrics::Readings;
+
+    #[test]
+    fn a_request_counts_once_by_its_reason_also_when_its_caller_went_away() {
+        let metrics = Arc::new(Metrics::new(vec!["method"]));
+        let answer = |response: Response<Body>| Counting::begin(&metrics, 0).end(&response);
+        answer(Response::new(Body::empty()));
+        answer(errors::unknown_method().into_http());
+        answer(errors::too_large(5).into_http());
+        answer(Status::not_found("no such service").into_http());
+        answer(Status::internal("of the framework").into_http());
+        drop(Counting::begin(&metrics, 0));
+        let page = metrics.page(Readings::default()).unwrap();
+        for reason in ["OK", "UNKNOWN_METHOD", "TOO_LARGE", "NOT_FOUND", OTHER, CANCELLED] {
+            let line = format!("bulla_requests_total{{method=\"method\",reason=\"{reason}\"}} 1\n");
+            assert!(page.contains(&line), "{reason}\n{page}");
+        }
+        assert_eq!(page.matches("bulla_requests_total{").count(), 6);
+    }
+}
