@@ -63,6 +63,9 @@ pub struct PostgresTable {
     /// How the connection is protected.
     #[serde(default)]
     pub tls: Tls,
+    /// Whether the password's proof has to be bound to the TLS connection.
+    #[serde(default)]
+    pub channel_binding: ChannelBinding,
     /// The table's schema.
     #[serde(default = "public")]
     pub schema: String,
@@ -87,6 +90,19 @@ pub enum Tls {
     VerifyFull,
     /// No TLS, to a loopback address only.
     Off,
+}
+
+/// Whether the proof of the password is good for one TLS connection alone (SCRAM-SHA-256-PLUS), so that
+/// nobody in the middle can pass it on. Means something only where there are both.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelBinding {
+    /// No connection without it.
+    #[default]
+    Require,
+    /// Where the server offers it: for a pooler that cannot, or a certificate that names no hash
+    /// (Ed25519).
+    Prefer,
 }
 
 /// A table in a file of SQLite.

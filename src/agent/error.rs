@@ -1,5 +1,7 @@
 //! Why the agent stopped before it was done. What was moved stays moved, and the place is kept.
 
+use std::time::Duration;
+
 use super::board::ServerError;
 use super::store::StoreError;
 
@@ -9,6 +11,18 @@ pub enum AgentError {
     /// The store does not do what it has to.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store was away for too long.
+    #[error(
+        "gave up after it was tried again for {}s: {why}; nothing is lost, and the next run goes on \
+         from here",
+        .patience.as_secs()
+    )]
+    StoreAway {
+        /// What was said last.
+        why: StoreError,
+        /// How long it was tried.
+        patience: Duration,
+    },
     /// The server refused, or was away for too long.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -44,4 +58,25 @@ pub enum AgentError {
     /// A person or the system asked it to stop.
     #[error("interrupted; the place is kept, and the next run goes on from here")]
     Interrupted,
+}
+
+// === impl AgentError ===
+
+impl AgentError {
+    /// Whether the same may succeed later without anybody doing anything.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Store(StoreError::Away(_)) => true,
+            Self::Server(error) => error.passes,
+            _ => false,
+        }
+    }
+
+    /// The same, when it did not pass for so long.
+    pub(super) fn for_good(self, patience: Duration) -> Self {
+        match self {
+            Self::Store(why) => Self::StoreAway { why, patience },
+            other => other,
+        }
+    }
 }

@@ -129,6 +129,10 @@ pub enum StoreError {
     /// The store failed, or refused.
     #[error("{0}")]
     Failed(String),
+    /// The store cannot be reached, or cut the connection. The same may succeed later; what was being
+    /// written may or may not be there.
+    #[error("{0}")]
+    Away(String),
 }
 
 // === impl Place ===

@@ -217,6 +217,9 @@ fn failure(error: AgentError) -> Failure {
         AgentError::Store(StoreError::Connector(_)) => Failure::new(Exit::Configuration, text),
         AgentError::Store(StoreError::Failed(_)) => Failure::new(Exit::InputOutput, text)
             .hint("the place is kept; the next run goes on from here"),
+        AgentError::Store(StoreError::Away(_)) | AgentError::StoreAway { .. } => {
+            Failure::new(Exit::Unavailable, text)
+        }
         AgentError::Server(error) => match error.source {
             Some(error) => error.into(),
             None => Failure::new(Exit::Unavailable, text),

@@ -82,9 +82,9 @@ const ROWS: &[Row] = &[
     row_of(
         "agent",
         Beside,
-        "async_trait base64 bulla_client futures_util parking_lot rusqlite rustls \
+        "async_trait base64 bulla_client futures_util parking_lot rand rusqlite rustls \
          rustls_pki_types serde serde_json sha2 thiserror tokio tokio_postgres \
-         tokio_rustls tokio_stream toml uuid zeroize",
+         tokio_postgres_rustls tokio_stream toml uuid zeroize",
     ),
     row_of("main", Door, ""),
     row_of("program", Door, "bulla_client clap tokio tracing tracing_subscriber"),

@@ -60,13 +60,13 @@ pub struct Job {
 pub struct Timing {
     /// Between two reports. The server gives a silent agent's store away after 30 seconds.
     pub report: Duration,
-    /// How long the server may be away.
+    /// How long the server may be away, or the store.
     pub patience: Duration,
     /// How long another agent may be silent before it is sure that it is gone.
     pub takeover: Duration,
-    /// The first wait before something is tried again; it doubles.
+    /// The bound of the first wait before something is tried again; it doubles.
     pub backoff_min: Duration,
-    /// The longest such wait.
+    /// The highest such bound.
     pub backoff_max: Duration,
 }
 
@@ -130,7 +130,10 @@ impl Agent {
             claimed = self.claim(job) => claimed?,
             () = &mut stop => return Err(AgentError::Interrupted),
         };
-        let run = Run::begin(self, job, &claimed).await?;
+        let run = tokio::select! {
+            run = Run::begin(self, job, &claimed) => run?,
+            () = &mut stop => return Err(AgentError::Interrupted),
+        };
         let done = tokio::select! {
             done = run.passes(claimed) => done,
             () = &mut stop => Err(AgentError::Interrupted),
@@ -175,6 +178,23 @@ impl Agent {
         }
     }
 
+    /// Waits before what failed is tried again; or says why it is not.
+    async fn wait_after(
+        &self,
+        error: AgentError,
+        patience: &mut Patience,
+    ) -> Result<(), AgentError> {
+        if !error.passes() {
+            return Err(error);
+        }
+        let Some(wait) = patience.wait(&self.timing) else {
+            return Err(error.for_good(self.timing.patience));
+        };
+        self.watcher.waits(&error.to_string(), wait);
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
     /// Calls until it is answered, refused for good, or out of patience.
     async fn patiently<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T, ServerError>
     where
@@ -205,7 +225,13 @@ impl<'a> Run<'a> {
         claimed: &kms::ReportProgressResponse,
     ) -> Result<Self, AgentError> {
         let subject = Subject::new(&claimed.key_id, &claimed.source_versions)?;
-        let total = agent.store.total().await?;
+        let mut patience = Patience::new(agent.timing.patience);
+        let total = loop {
+            match agent.store.total().await {
+                Ok(total) => break total,
+                Err(error) => agent.wait_after(error.into(), &mut patience).await?,
+            }
+        };
         Ok(Self {
             agent,
             job,

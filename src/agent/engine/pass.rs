@@ -60,23 +60,20 @@ impl Run<'_> {
         Ok(answer)
     }
 
-    /// Begins again where it stopped, whenever the server was away for a while.
+    /// Begins again where it stopped, whenever the server or the store was away for a while. What was
+    /// being written then is read again, and is moved unless it is there.
     async fn go_through(&self) -> Result<(), AgentError> {
         let mut patience = Patience::new(self.agent.timing.patience);
         loop {
             let from = self.tally.lock().place();
             match self.go_on_from(from.clone()).await {
-                Err(AgentError::Server(error)) if error.passes => {
+                Ok(()) => return Ok(()),
+                Err(error) => {
                     if self.tally.lock().place() != from {
                         patience.renew();
                     }
-                    let Some(wait) = patience.wait(&self.agent.timing) else {
-                        return Err(error.into());
-                    };
-                    self.agent.watcher.waits(&error.to_string(), wait);
-                    tokio::time::sleep(wait).await;
+                    self.agent.wait_after(error, &mut patience).await?;
                 }
-                done => return done,
             }
         }
     }

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use super::Timing;
 
-/// Waits that double, until it has been long enough.
+/// Waits of random length below a bound that doubles (full jitter, so that the agents of many stores do
+/// not all come back at one moment), until it has been long enough.
 pub(super) struct Patience {
     whole: Duration,
     since: Option<Instant>,
@@ -28,11 +29,35 @@ impl Patience {
         }
         let doublings = self.failed.min(20);
         self.failed = self.failed.saturating_add(1);
-        Some(timing.backoff_min.saturating_mul(1 << doublings).min(timing.backoff_max))
+        let bound = timing.backoff_min.saturating_mul(1 << doublings).min(timing.backoff_max);
+        Some(bound.mul_f64(rand::random::<f64>()))
     }
 
     /// It worked.
     pub(super) fn renew(&mut self) {
         *self = Self::new(self.whole);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_stay_below_their_bound_and_patience_ends() {
+        let timing = Timing::default();
+        let (mut patience, began) = (Patience::new(timing.patience), Instant::now());
+        let mut longest = Duration::ZERO;
+        let mut bound = timing.backoff_min;
+        while let Some(wait) = patience.wait(&timing) {
+            assert!(wait <= bound, "{wait:?} {bound:?}");
+            bound = bound.saturating_mul(2).min(timing.backoff_max);
+            longest = longest.max(wait);
+            tokio::time::sleep(wait).await;
+        }
+        let ended = began.elapsed();
+        assert!(ended >= timing.patience, "{ended:?}");
+        assert!(ended <= timing.patience.saturating_add(timing.backoff_max), "{ended:?}");
+        assert!(longest > timing.backoff_max / 2, "{longest:?}");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bulla_client::kms;
 
+use super::patience::Patience;
 use super::subject::{Content, Orders, Subject};
 use super::{Agent, Run};
 use crate::agent::error::AgentError;
@@ -38,7 +39,24 @@ impl Run<'_> {
 // === impl Agent ===
 
 impl Agent {
+    /// Begins anew whenever the store was away: a scan is of one moment.
     pub(super) async fn scan(
+        &self,
+        subject: &Subject,
+        orders: &Orders,
+        key: &str,
+        store: &str,
+    ) -> Result<kms::Scan, AgentError> {
+        let mut patience = Patience::new(self.timing.patience);
+        loop {
+            match self.scan_once(subject, orders, key, store).await {
+                Err(error @ AgentError::Store(_)) => self.wait_after(error, &mut patience).await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn scan_once(
         &self,
         subject: &Subject,
         orders: &Orders,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{self, SslMode};
 use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failed;
-use super::tls::Authorities;
-use crate::agent::connector::{PostgresTable, Tls};
+use super::tls;
+use crate::agent::connector::{ChannelBinding, PostgresTable, Tls};
 use crate::agent::secret_file;
 use crate::agent::store::StoreError;
 
@@ -15,7 +16,7 @@ use crate::agent::store::StoreError;
 pub(super) struct Server {
     config: Config,
     /// Absent: over a Unix socket or loopback.
-    authorities: Option<Authorities>,
+    authorities: Option<MakeRustlsConnect>,
 }
 
 // === impl Server ===
@@ -25,7 +26,7 @@ impl Server {
     pub(super) fn new(table: &PostgresTable) -> Result<Self, StoreError> {
         let protected = !table.is_socket() && table.tls == Tls::VerifyFull;
         let authorities = match (&table.ca_file, protected) {
-            (Some(path), true) => Some(Authorities::read(path)?),
+            (Some(path), true) => Some(tls::trusting(path)?),
             (None, true) => return Err(StoreError::Connector("ca_file is missing".to_owned())),
             (_, false) => None,
         };
@@ -37,9 +38,16 @@ impl Server {
             .user(&table.user)
             .application_name("bulla rewrap")
             .connect_timeout(CONNECT_TIMEOUT)
+            .keepalives_idle(SILENCE)
+            .keepalives_interval(SILENCE)
+            .keepalives_retries(3)
+            .tcp_user_timeout(SILENCE.saturating_mul(4))
             .ssl_mode(if protected { SslMode::Require } else { SslMode::Disable });
         if let Some(path) = &table.password_file {
             config.password(secret_file::read(path)?.as_slice());
+            if protected && table.channel_binding == ChannelBinding::Require {
+                config.channel_binding(config::ChannelBinding::Require);
+            }
         }
         Ok(Self { config, authorities })
     }
@@ -72,3 +80,6 @@ impl Server {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A host that is gone without a word is noticed after four of these.
+const SILENCE: Duration = Duration::from_secs(15);
