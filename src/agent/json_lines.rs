@@ -2,13 +2,16 @@
 //! of its own. A line that needs no change comes out byte for byte, and of one that does only the blob
 //! changes.
 //!
-//! What comes out is a new store beside the old; another run over it must prove that it is clean.
+//! What comes out is a new store beside the old: always as many lines as came in, also of a scan, so that
+//! it can take the place of the old whatever was done. Another run over it must prove that it is clean.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::io::{AsyncWriteExt as _, BufReader, BufWriter};
@@ -30,6 +33,8 @@ struct Stream {
     context: ContextPlan,
     /// Of the line that was read last, from 1.
     number: u64,
+    /// Of the line that was given out last; behind `number` after something was given up half way.
+    given: u64,
     /// Read and not yet written; consecutive.
     pending: VecDeque<Line>,
 }
@@ -42,6 +47,9 @@ struct Line {
     /// Nobody will change it any more.
     settled: bool,
 }
+
+/// The fields of an object in their order, each as it is written.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
 /// What is still to come of the input.
 struct Rest(Arc<Mutex<Stream>>);
@@ -60,6 +68,7 @@ impl JsonLines {
             context: ContextPlan::new(&table.context),
             field: table.field,
             number: 0,
+            given: 0,
             pending: VecDeque::new(),
         };
         Self { stream: Arc::new(Mutex::new(stream)) }
@@ -80,15 +89,26 @@ impl Store for JsonLines {
         Ok(0)
     }
 
-    /// Goes on where the last call stopped: a stream has only one place.
-    async fn read(&self, _after: &Place, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    /// What was given out and not settled comes again when it is asked for from before it; everything
+    /// earlier is written, and gone.
+    async fn read(&self, after: &Place, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let mut stream = self.stream.lock().await;
-        let mut entries = Vec::new();
+        let after = if after.is_start() { 0 } else { number_of(after)? };
+        stream.given = stream.given.min(after);
+        let mut entries = stream.again(limit);
         while entries.len() < limit {
-            let Some((line, entry)) = stream.next().await? else { break };
+            let Some((line, entry)) = stream.next().await? else {
+                // Lines without a blob may be the last; nobody settles these.
+                stream.write_settled().await?;
+                stream.output.flush().await.map_err(unwritten)?;
+                break;
+            };
             stream.pending.push_back(line);
             match entry {
-                Some(entry) => entries.push(entry),
+                Some(entry) => {
+                    stream.given = stream.number;
+                    entries.push(entry);
+                }
                 None => stream.write_settled().await?,
             }
         }
@@ -113,7 +133,9 @@ impl Store for JsonLines {
             outcomes.push(match (line, new) {
                 (Some(line), Held::Text(text)) => {
                     let value = serde_json::to_vec(text).map_err(broken)?;
+                    let end = line.blob.start.saturating_add(value.len());
                     line.bytes.splice(line.blob.clone(), value);
+                    line.blob.end = end;
                     Outcome::Replaced
                 }
                 _ => Outcome::Changed,
@@ -143,10 +165,38 @@ impl Rows for Rest {
         let mut stream = self.0.lock().await;
         let mut entries = Vec::new();
         while entries.len() < SCAN_BATCH {
-            let Some((_, entry)) = stream.next().await? else { break };
+            let Some((line, entry)) = stream.next().await? else { break };
+            stream.output.write_all(&line.bytes).await.map_err(unwritten)?;
             entries.extend(entry);
         }
+        stream.output.flush().await.map_err(unwritten)?;
         Ok((!entries.is_empty()).then_some(entries))
+    }
+}
+
+// === impl Fields ===
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer.deserialize_map(Object).map(Self)
     }
 }
 
@@ -185,7 +235,8 @@ impl Stream {
             return (whole, None);
         }
         let text = std::str::from_utf8(line).unwrap_or_default();
-        let Ok(fields) = serde_json::from_str::<HashMap<String, &RawValue>>(text) else {
+        let fields = serde_json::from_str::<Fields<'_>>(text);
+        let Some(fields) = fields.ok().and_then(|fields| self.unambiguous(fields)) else {
             // Whatever it is, it may hide a blob: a person has to look.
             let held = Held::Text(String::from_utf8_lossy(line).into_owned());
             return (whole, Some(entry(held, Ok(self.context.constants()))));
@@ -202,6 +253,31 @@ impl Stream {
         });
         let Ok(context) = context;
         (blob, Some(entry(held, context)))
+    }
+
+    /// The fields by name, unless one that matters is there twice: then nobody knows which one counts.
+    fn unambiguous<'a>(&self, fields: Fields<'a>) -> Option<HashMap<String, &'a RawValue>> {
+        let matters =
+            |name: &str| name == self.field || self.context.columns().any(|column| column == name);
+        let mut found = HashMap::with_capacity(fields.0.len());
+        for (name, value) in fields.0 {
+            let twice = matters(&name) && found.contains_key(&name);
+            if twice {
+                return None;
+            }
+            found.insert(name, value);
+        }
+        Some(found)
+    }
+
+    /// Entries that are read, not settled, and to be given out again.
+    fn again(&mut self, limit: usize) -> Vec<Entry> {
+        let lines = self.pending.iter().filter(|line| line.number > self.given && !line.settled);
+        let entries = lines.filter_map(|line| self.parse(line.number, &line.bytes).1);
+        let entries: Vec<Entry> = entries.take(limit).collect();
+        let last = entries.last().and_then(|entry| number_of(&entry.place).ok());
+        self.given = last.unwrap_or(self.given);
+        entries
     }
 
     /// Writes the lines at the front that nobody will change any more.

@@ -20,8 +20,8 @@ mod store;
 mod watcher;
 
 pub use board::{Board, Mover, Remote, Replies, ServerError};
-pub use connector::{Connector, ContextSource, FilesDirectory, JsonLinesTable};
 pub use connector::{ChannelBinding, PostgresTable, SqliteTable, Tls};
+pub use connector::{Connector, ContextSource, FilesDirectory, JsonLinesTable};
 pub use engine::{Agent, Ended, Job, Timing, agent_id};
 pub use error::AgentError;
 pub use store::{Context, Entry, Held, Move, NotBlob, Outcome, Place, Rows, Store, StoreError};

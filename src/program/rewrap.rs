@@ -138,6 +138,12 @@ impl RunArguments {
                 );
                 Ok(())
             }
+            Ended::NotClean { left, standing } => {
+                answer("NOT_CLEAN", standing)?;
+                let text = format!("{left} blobs of old versions are still in these lines");
+                let hint = "nothing was changed; run the same over them again to move these";
+                Err(Failure::new(Exit::Data, text).hint(hint))
+            }
             Ended::Undecided { undecided, standing } => {
                 answer("UNDECIDED", standing)?;
                 let text = format!("{undecided} places hold what does not open");

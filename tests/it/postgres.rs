@@ -17,7 +17,8 @@ use tokio_postgres::{Client, Config, NoTls};
 pub(crate) struct Cluster {
     folder: tempfile::TempDir,
     port: u16,
-    process: Child,
+    arguments: Vec<String>,
+    process: Mutex<Option<Child>>,
 }
 
 /// A database of its own in a cluster.
@@ -64,24 +65,41 @@ impl Cluster {
         give(&data.join("server.key"), owner);
 
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = run_as(owner, "postgres", folder.path());
-        server.arg("-D").arg(&data).arg("-k").arg(&socket).arg("-p").arg(port.to_string());
-        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on", "-N", "60"]);
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        server.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let mut cluster = Self { process: server.spawn().unwrap(), folder, port };
-        cluster.wait();
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let cluster = Self { folder, port, arguments, process: Mutex::new(None) };
+        cluster.go_on();
         cluster
     }
 
-    /// Until it takes connections.
-    fn wait(&mut self) {
+    /// Starts what was stopped, and waits until it takes connections.
+    pub(crate) fn go_on(&self) {
+        let folder = self.folder.path();
+        let mut server = run_as(unprivileged(), "postgres", folder);
+        server.arg("-D").arg(folder.join("data")).arg("-k").arg(self.socket());
+        server.arg("-p").arg(self.port.to_string());
+        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on", "-N", "60"]);
+        let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
+        server.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let mut process = server.spawn().unwrap();
+        self.wait(&mut process);
+        *self.process.lock().unwrap() = Some(process);
+    }
+
+    /// Fast shutdown: every connection is cut, every open transaction is gone.
+    pub(crate) fn stop(&self) {
+        let mut process = self.process.lock().unwrap().take().unwrap();
+        let pid = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        assert!(process.wait().unwrap().success());
+    }
+
+    fn wait(&self, process: &mut Child) {
         let pid_file = self.folder.path().join("data/postmaster.pid");
         let began = Instant::now();
         // The last line of the file says how it stands.
         while !fs::read_to_string(&pid_file).unwrap_or_default().contains("ready") {
             let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            let ended = self.process.try_wait().unwrap();
+            let ended = process.try_wait().unwrap();
             assert!(ended.is_none() && began.elapsed() < PATIENCE, "{ended:?}: {log}");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -108,10 +126,12 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.process);
-        // Fast shutdown; what is in the folder goes with it.
+        let process = self.process.lock().unwrap_or_else(|broken| broken.into_inner()).take();
+        let Some(mut process) = process else { return };
+        let pid = rustix::process::Pid::from_child(&process);
+        // At once; what is in the folder goes with it.
         rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
-        self.process.wait().unwrap();
+        process.wait().unwrap();
     }
 }
 

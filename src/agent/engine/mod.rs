@@ -82,6 +82,13 @@ pub enum Ended {
         /// How far it came.
         standing: Standing,
     },
+    /// A stream was scanned, and is to be gone through again.
+    NotClean {
+        /// So many of its blobs are to be moved.
+        left: u64,
+        /// How far it came.
+        standing: Standing,
+    },
     /// A stream was rewritten; another run over what came out must prove it.
     Rewritten(Standing),
 }
@@ -259,7 +266,10 @@ impl<'a> Run<'a> {
                 }
                 passes = passes.saturating_add(1);
                 let place = Place::new(progress.place.clone())?;
-                self.tally.lock().begin_pass(pass, place, progress.seen);
+                match self.agent.store.is_stream() {
+                    true => self.tally.lock().begin_stream(pass, progress.seen),
+                    false => self.tally.lock().begin_pass(pass, place, progress.seen),
+                }
                 answer = self.pass().await?;
                 if self.agent.store.is_stream() {
                     return Ok(Ended::Rewritten(self.tally.lock().standing()));
@@ -272,6 +282,11 @@ impl<'a> Run<'a> {
             if let Some(undecided) = undecided(&answer, self.subject.left(&scan)) {
                 let standing = self.tally.lock().standing();
                 return Ok(Ended::Undecided { undecided, standing });
+            }
+            // The scan came to the end of the stream: another run has to move what it found.
+            if self.agent.store.is_stream() && self.ended(&answer)?.is_none() {
+                let standing = self.tally.lock().standing();
+                return Ok(Ended::NotClean { left: self.subject.left(&scan), standing });
             }
         }
     }

@@ -89,6 +89,12 @@ impl Tally {
         self.moved_before_pass = self.moved;
     }
 
+    /// A pass goes on over a stream, which has no place but its start.
+    pub(super) fn begin_stream(&mut self, pass: u32, seen_before: u64) {
+        self.begin_pass(pass, Place::default(), seen_before);
+        self.seen = 0;
+    }
+
     /// A pass has ended and is being verified, by this run or one before.
     pub(super) fn begin_verify(&mut self, pass: u32, progress: &StoreProgress) {
         self.pass = pass;
@@ -117,7 +123,8 @@ impl Tally {
         let more = self.problems_unreported.len() > PROBLEMS_A_REPORT_MAX;
         let (place, seen) = match more {
             true => (self.reported_place.clone(), self.reported_seen),
-            false => (self.place.clone(), self.seen),
+            // A stream that is gone through from its start again has seen less than it said before.
+            false => (self.place.clone(), self.seen.max(self.reported_seen)),
         };
         let problems = self.problems_unreported.iter().take(PROBLEMS_A_REPORT_MAX);
         News {

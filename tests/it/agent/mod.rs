@@ -5,6 +5,7 @@ mod fake;
 mod files;
 mod memory;
 mod postgres;
+mod postgres_away;
 mod sqlite;
 
 use std::sync::Arc;

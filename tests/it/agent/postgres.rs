@@ -12,7 +12,7 @@ use super::{agent, count, job, open, run};
 use crate::postgres::{Cluster, Database, PASSWORD};
 
 /// A table of customers with its connector: `id` is the key, and is bound.
-async fn customers(database: &Database) -> (Client, String) {
+pub(super) async fn customers(database: &Database) -> (Client, String) {
     let client = database.connect().await;
     let table = "CREATE TABLE customers (id bigint PRIMARY KEY, note text, dek bytea)";
     client.batch_execute(table).await.unwrap();
@@ -29,7 +29,7 @@ fn customer(id: i64) -> Context {
 }
 
 /// Rows from 1 on, under version 1, each with its own secret.
-async fn insert(client: &Client, rows: i64) {
+pub(super) async fn insert(client: &Client, rows: i64) {
     let insert = "INSERT INTO customers (id, dek) SELECT * FROM unnest($1::bigint[], $2::bytea[])";
     let ids: Vec<i64> = (1..=rows).collect();
     for ids in ids.chunks(10_000) {
@@ -40,7 +40,7 @@ async fn insert(client: &Client, rows: i64) {
 }
 
 /// Every row opens to its secret; how many are still under version 1 or 2.
-async fn check(client: &Client) -> (u64, u64) {
+pub(super) async fn check(client: &Client) -> (u64, u64) {
     let (mut rows, mut old) = (0, 0);
     for row in client.query("SELECT id, dek FROM customers", &[]).await.unwrap() {
         let (id, dek): (i64, Vec<u8>) = (row.get(0), row.get(1));
