@@ -12,6 +12,7 @@ mod faults;
 mod histories;
 mod hostile_store;
 mod independent;
+mod json_lines;
 mod kill;
 mod layering;
 mod listener;

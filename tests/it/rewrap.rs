@@ -220,6 +220,51 @@ async fn application(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn j09_a_server_that_is_killed_and_started_again_under_the_agent_loses_nothing() {
+    let mut house = House::new().await;
+    house.fill(20_000).await;
+    let operator = house.server.client("operator").await;
+    let rotate = kms::RotateKeyRequest { key: "customers".into(), ..Default::default() };
+    operator.rotate_key(rotate).await.unwrap();
+    let create = kms::CreateCampaignRequest {
+        key: "customers".into(),
+        rate_per_second: 3_000,
+        ..Default::default()
+    };
+    let campaign = operator.create_campaign(create).await.unwrap().campaign.unwrap();
+    let id = campaign.campaign_id;
+    let mut agent = house.agent(&["--campaign", &id]);
+    let mut agent = agent.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let postgres = house.database.connect().await;
+    let moved = "SELECT count(*) FROM customers WHERE substr(dek, 1, 64) NOT IN
+                 (SELECT substr(dek, 1, 64) FROM before WHERE before.id = customers.id)";
+    let copy = "CREATE TABLE before AS SELECT id, dek FROM customers;
+                ALTER TABLE before ADD PRIMARY KEY (id)";
+    postgres.batch_execute(copy).await.unwrap();
+    for _ in 0..3 {
+        let count = async || postgres.query_one(moved, &[]).await.unwrap().get::<_, i64>(0);
+        let from = count().await;
+        while count().await < from + 1_000 {
+            assert!(agent.try_wait().unwrap().is_none(), "it ended too early");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        house.server.kill();
+        house.server.serve();
+    }
+    let output = tokio::task::spawn_blocking(move || agent.wait_with_output().unwrap());
+    let output = output.await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("trying again in"), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("CLEAN"));
+    assert_eq!(house.versions().await, BTreeMap::from([(2, 20_000)]));
+    let operator = house.server.client("operator").await;
+    let get = kms::GetCampaignRequest { campaign_id: id };
+    let campaign = operator.get_campaign(get).await.unwrap().campaign.unwrap();
+    assert_eq!(campaign.state(), CampaignState::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn g03_two_hundred_thousand_rows_are_moved_through_twenty_kills_and_the_version_retired() {
     let mut dice = Dice::seeded();
     let house = House::new().await;

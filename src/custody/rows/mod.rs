@@ -5,6 +5,8 @@
 
 mod campaigns;
 mod census;
+#[cfg(test)]
+mod golden;
 mod installation;
 mod ladder;
 mod scheduler;

@@ -1,7 +1,10 @@
 //! The agent over a directory of sealed files.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use bulla::agent::Ended;
 use bulla_client::kms::ProblemDecision;
@@ -87,6 +90,72 @@ async fn d10_files_survive_kills_and_an_application_and_open_as_before() {
         let opener = Opener::new(&data_key(number), &header, b"").unwrap();
         assert_eq!(opener.open(body).unwrap(), text.as_bytes(), "{number}");
     }
+}
+
+/// A file system of one mebibyte, gone with this.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// Nothing where nobody may mount.
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=1M", "tmpfs"]).arg(folder.path());
+        mount.output().is_ok_and(|made| made.status.success()).then_some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// Runs the agent over 40 files where only the first ones fit, lets it go on where all fit, and sees that
+/// every file opens. `full` makes it full after some files, `free` undoes that.
+async fn disk_full(folder: &Path, full: impl FnOnce(), free: impl FnOnce(), said: &str) {
+    let text = "x".repeat(8_000);
+    (100..140).for_each(|number| write(folder, number, &text));
+    let before: Vec<_> =
+        (100..140).map(|n| fs::read(folder.join(format!("{n}.bulla"))).unwrap()).collect();
+    full();
+    let server = Server::new();
+    let error =
+        run(&server, open(&connector(folder)).await.unwrap()).await.unwrap_err().to_string();
+    assert!(error.contains(said) && error.contains("100.bulla"), "{error}");
+    // As they were, to the byte, and nothing beside them.
+    for (number, before) in (100..140).zip(before) {
+        assert_eq!(fs::read(folder.join(format!("{number}.bulla"))).unwrap(), before, "{number}");
+    }
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.filter(|name| name.as_encoded_bytes().ends_with(b".bulla")).count(), 40);
+    free();
+    let ended = run(&server, open(&connector(folder)).await.unwrap()).await.unwrap();
+    assert!(matches!(ended, Ended::Clean(standing) if standing.moved == 40), "{ended:?}");
+    for number in 100..140 {
+        let sealed = fs::read(folder.join(format!("{number}.bulla"))).unwrap();
+        let (header, body) = Header::split(&sealed).unwrap();
+        assert_eq!(version_of(header.wrapped()), ACTIVE);
+        let opener = Opener::new(&data_key(number), &header, b"").unwrap();
+        assert_eq!(opener.open(body).unwrap(), text.as_bytes(), "{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j09_a_disk_that_is_full_is_told_and_no_file_is_lost() {
+    let Some(disk) = SmallDisk::mount() else {
+        // Nobody may mount here; then a folder that takes no new file.
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |mode| fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+        return disk_full(folder.path(), || mode(0o555), || mode(0o755), "ermission denied").await;
+    };
+    let (folder, ballast) = (disk.0.path(), disk.0.path().join("ballast"));
+    let fill = || {
+        let mut file = fs::File::create(&ballast).unwrap();
+        // Until not one byte fits.
+        while file.write_all(&[0; 512]).is_ok() {}
+    };
+    disk_full(folder, fill, || fs::remove_file(&ballast).unwrap(), "No space left on device").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

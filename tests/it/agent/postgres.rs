@@ -334,8 +334,8 @@ async fn b04_over_tcp_the_password_and_the_certificate_must_be_right() {
     open(&tcp("localhost", &ca, &right)).await.unwrap();
     for (text, said) in [
         (tcp("localhost", &ca, &wrong), "password authentication failed"),
-        (tcp("localhost", &stranger, &right), "certificate"),
-        (tcp("127.0.0.2", &ca, &right), "cannot connect"),
+        (tcp("localhost", &stranger, &right), "invalid peer certificate: UnknownIssuer"),
+        (tcp("127.0.0.2", &ca, &right), "certificate not valid for name \"127.0.0.2\""),
     ] {
         let error = open(&text).await.err().unwrap().to_string();
         assert!(error.contains(said), "{said}: {error}");
@@ -346,6 +346,35 @@ async fn b04_over_tcp_the_password_and_the_certificate_must_be_right() {
         &format!("host = \"127.0.0.1\"\ntls = \"off\"\npassword_file = {right:?}"),
     );
     open(&plain).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b04_a_password_is_proven_to_the_holder_of_the_certificate_alone() {
+    let database = Database::within(Arc::new(Cluster::start(&["-F"]))).await;
+    let (client, connector) = customers(&database).await;
+    insert(&client, 100).await;
+    let cluster = database.cluster();
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, PASSWORD).unwrap();
+    let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&password, only_owner).unwrap();
+    let here = format!(
+        "host = \"localhost\"\nca_file = {:?}\npassword_file = {password:?}",
+        cluster.ca_file()
+    );
+    let bound = connector.replace(&format!("host = {:?}", cluster.socket()), &here);
+    let free = bound.replace("[postgresql]\n", "[postgresql]\nchannel_binding = \"prefer\"\n");
+    // SCRAM-SHA-256-PLUS, or it would not have connected; and the whole of a run over it.
+    let server = Server::new();
+    let ended = run(&server, open(&bound).await.unwrap()).await.unwrap();
+    assert!(matches!(ended, Ended::Clean(standing) if standing.moved == 100));
+    open(&free).await.unwrap();
+    // A server that lets everybody in has proven nothing.
+    cluster.trust_everybody();
+    let error = open(&bound).await.err().unwrap().to_string();
+    assert!(error.contains("channel binding"), "{error}");
+    open(&free).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
