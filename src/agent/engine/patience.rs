@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rand::RngExt as _;
 use tokio::time::Instant;
 
 use super::Timing;
@@ -30,7 +31,8 @@ impl Patience {
         let doublings = self.failed.min(20);
         self.failed = self.failed.saturating_add(1);
         let bound = timing.backoff_min.saturating_mul(1 << doublings).min(timing.backoff_max);
-        Some(bound.mul_f64(rand::random::<f64>()))
+        let most = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
+        Some(Duration::from_micros(rand::rng().random_range(0..=most)))
     }
 
     /// It worked.
