@@ -30,6 +30,7 @@ pub fn status(refusal: &Refusal) -> Status {
         | Refusal::InvalidCiphertext { .. }
         | Refusal::KeyDisabled
         | Refusal::CampaignState(_)
+        | Refusal::CampaignAtWork { .. }
         | Refusal::VersionNotUsable { .. }
         | Refusal::IllegalStep(_)
         | Refusal::RetireNotSafe { .. }
@@ -93,7 +94,8 @@ const fn code(refusal: &Refusal) -> Code {
         | Refusal::VersionNotUsable { .. }
         | Refusal::IllegalStep(_)
         | Refusal::RetireNotSafe { .. }
-        | Refusal::CampaignState(_) => Code::FailedPrecondition,
+        | Refusal::CampaignState(_)
+        | Refusal::CampaignAtWork { .. } => Code::FailedPrecondition,
         Refusal::AlreadyExists { .. } => Code::AlreadyExists,
         Refusal::Conflict | Refusal::StoreHeld(_) => Code::Aborted,
         Refusal::TooLarge { .. } => Code::ResourceExhausted,

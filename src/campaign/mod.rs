@@ -100,6 +100,12 @@ impl Campaign {
         settled
     }
 
+    /// Whether it still moves blobs of `key` out of `store`: another campaign there would mistake what
+    /// this one does for its own, and each would give up the scans of the other.
+    pub fn is_at_work(&self, key: KeyId, store: StoreNumber) -> bool {
+        !self.state.is_final() && self.key == key && self.stores.contains(&store)
+    }
+
     /// What an agent may do in a second so that all who work keep to the budget; 0: as much as it can.
     pub fn rate_of_each(&self, agents: usize) -> u32 {
         let agents = u32::try_from(agents).unwrap_or(u32::MAX).max(1);

@@ -82,3 +82,15 @@ fn the_budget_is_shared_by_those_who_work() {
     assert_eq!(with(1_000).rate_of_each(3), 333);
     assert_eq!(with(2).rate_of_each(3), 1, "never nothing, which would mean no limit");
 }
+
+#[test]
+fn a_campaign_is_at_work_in_its_own_stores_until_it_has_ended() {
+    let (key, other) = (campaign().key, KeyId::from_bytes([9; 16]));
+    let store = |number| StoreNumber::new(number).unwrap();
+    for state in CampaignState::ALL {
+        let stands = Campaign { state, ..campaign() };
+        assert_eq!(stands.is_at_work(key, store(2)), !state.is_final(), "{state}");
+        assert!(!stands.is_at_work(key, store(3)), "a store that is not its own");
+        assert!(!stands.is_at_work(other, store(2)), "a key that is not its own");
+    }
+}

@@ -3,14 +3,14 @@
 //! Never kept in a cache: what an agent reports rests on what stands in the store now.
 
 use crate::campaign::{BlobDigest, Campaign, Problem, StoreProgress};
-use crate::keys::{CampaignId, StoreNumber};
+use crate::keys::{CampaignId, KeyId, StoreNumber};
 use crate::policy::Permit;
 use crate::store::{Row, RowKey};
 
 use super::Custody;
 use super::changes::Changes;
 use super::error::CustodyError;
-use super::rows::{ProblemRecord, ProgressRecord, Record};
+use super::rows::{ClaimRecord, ProblemRecord, ProgressRecord, Record};
 
 /// A campaign, verified.
 pub struct TrustedCampaign {
@@ -28,6 +28,14 @@ pub struct TrustedProgress {
 pub struct TrustedProblem {
     record: ProblemRecord,
     revision: u64,
+}
+
+/// Which campaign was the last to move a key's blobs out of a store, verified.
+pub struct TrustedClaim {
+    key: KeyId,
+    store: StoreNumber,
+    campaign: Option<CampaignId>,
+    revision: Option<u64>,
 }
 
 // === impl Custody ===
@@ -62,6 +70,29 @@ impl Custody {
         let found = self.records::<Campaign>(&tenant, Vec::new(), after, limit).await?;
         let trusted = |(campaign, revision)| TrustedCampaign { campaign, revision };
         Ok(found.into_iter().map(trusted).collect())
+    }
+
+    /// Which campaigns were the last to move the key's blobs out of these stores, each in its place.
+    pub async fn campaign_claims(
+        &self,
+        permit: &Permit,
+        key: KeyId,
+        stores: &[StoreNumber],
+    ) -> Result<Vec<TrustedClaim>, CustodyError> {
+        let tenant = self.tenant(permit.tenant())?;
+        let row_key = |store: &StoreNumber| {
+            let id = ClaimRecord::row_id_of(key, *store);
+            RowKey::new(*tenant.id.as_bytes(), ClaimRecord::KIND, id)
+        };
+        let wanted: Vec<_> = stores.iter().map(row_key).collect();
+        let rows = self.rows(&wanted).await?;
+        let trusted = |(store, row): (&StoreNumber, Option<Row>)| {
+            let revision = row.as_ref().map(|row| row.revision);
+            let record = row.map(|row| tenant.trust::<ClaimRecord>(&row)).transpose()?;
+            let campaign = record.map(|record| record.campaign);
+            Ok(TrustedClaim { key, store: *store, campaign, revision })
+        };
+        stores.iter().zip(rows).map(trusted).collect()
     }
 
     /// How far one store of a campaign has come.
@@ -134,9 +165,14 @@ impl Custody {
 // === impl Changes ===
 
 impl Changes<'_> {
-    /// A campaign that is new, and its stores, in which nobody has begun.
-    pub fn put_new_campaign(&mut self, campaign: &Campaign) {
+    /// A campaign that is new, and its stores, in which nobody has begun. It takes over the `claims` on
+    /// these stores: of two campaigns that do so at once, one is made.
+    pub fn put_new_campaign(&mut self, campaign: &Campaign, claims: &[TrustedClaim]) {
         self.put(campaign, None);
+        for TrustedClaim { key, store, revision, .. } in claims {
+            let record = ClaimRecord { key: *key, store: *store, campaign: campaign.id };
+            self.put(&record, *revision);
+        }
         for store in &campaign.stores {
             let progress = StoreProgress::default();
             let record = ProgressRecord { campaign: campaign.id, store: *store, progress };
@@ -181,6 +217,20 @@ impl TrustedCampaign {
     /// The campaign.
     pub fn campaign(&self) -> &Campaign {
         &self.campaign
+    }
+}
+
+// === impl TrustedClaim ===
+
+impl TrustedClaim {
+    /// On which store.
+    pub fn store(&self) -> StoreNumber {
+        self.store
+    }
+
+    /// The last campaign there, which may have ended; `None` when there was none.
+    pub fn campaign(&self) -> Option<CampaignId> {
+        self.campaign
     }
 }
 

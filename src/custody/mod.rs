@@ -41,7 +41,7 @@ use cache::Caches;
 use census::Place;
 use tenant::Tenants;
 
-pub use campaigns::{TrustedCampaign, TrustedProblem, TrustedProgress};
+pub use campaigns::{TrustedCampaign, TrustedClaim, TrustedProblem, TrustedProgress};
 pub use changes::{Changes, Past, RequestKey};
 pub use error::CustodyError;
 pub use lease::{Budget, LEASE_MS, Lease, Mandate, Spend, Turn, Witness};

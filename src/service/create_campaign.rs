@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::audit::Record;
 use crate::campaign::{Campaign, CampaignState, SOURCE_VERSIONS_MAX, STORES_MAX};
-use crate::custody::{Custody, Past, RequestKey, TrustedKey};
+use crate::custody::{Custody, Past, RequestKey, TrustedClaim, TrustedKey};
 use crate::keys::{KeyRef, Reason, State, StoreNumber, StoreRef};
 use crate::policy::{Action, Permit};
 
@@ -55,6 +55,7 @@ impl Change for CreateCampaign {
         let source_versions = self.source_versions(act, &key).await?;
         check_movable(act.custody, act.permit, key.id(), &source_versions).await?;
         let stores = self.stores(act, &key, &source_versions).await?;
+        let claims = self.claims(act, &key, &stores).await?;
         let campaign = Campaign {
             id: act.custody.new_campaign_id()?,
             key: key.id(),
@@ -71,7 +72,7 @@ impl Change for CreateCampaign {
         };
         let mut changes = act.custody.change(act.permit)?;
         changes.expect_key(&key);
-        changes.put_new_campaign(&campaign);
+        changes.put_new_campaign(&campaign, &claims);
         Ok(Changed::of_campaign(changes, key.id(), campaign.id))
     }
 
@@ -122,6 +123,29 @@ impl CreateCampaign {
                 problem: format!("name at most {SOURCE_VERSIONS_MAX} versions"),
             }),
         }
+    }
+
+    /// What the campaign takes over of each store, where no other is at work.
+    async fn claims(
+        &self,
+        act: &Act<'_>,
+        key: &TrustedKey,
+        stores: &[StoreNumber],
+    ) -> Result<Vec<TrustedClaim>, Refusal> {
+        let (custody, permit) = (act.custody, act.permit);
+        let claims = custody.campaign_claims(permit, key.id(), stores).await?;
+        let mut ended = BTreeSet::new();
+        for claim in &claims {
+            let Some(id) = claim.campaign().filter(|id| !ended.contains(id)) else { continue };
+            let other = custody.campaign(permit, id).await?;
+            let (other, store) = (other.campaign(), claim.store());
+            if other.is_at_work(key.id(), store) {
+                let (campaign, state) = (other.id, other.state);
+                return Err(Refusal::CampaignAtWork { campaign, state, store });
+            }
+            ended.insert(id);
+        }
+        Ok(claims)
     }
 
     /// Ascending, and each one registered.

@@ -1,10 +1,10 @@
 //! Why a call was not done: one text for the caller, and a class that only the record has.
 
-use crate::campaign::{Held, IllegalCampaignStep, ReportRefusal, TooManyProblems};
+use crate::campaign::{CampaignState, Held, IllegalCampaignStep, ReportRefusal, TooManyProblems};
 use crate::census::Effect;
 use crate::crypto::{ContextError, OpenFailure, RewrapFailure, VersionZero, WrapFailure};
 use crate::custody::CustodyError;
-use crate::keys::{IllegalStep, KeyRefusal, State};
+use crate::keys::{CampaignId, IllegalStep, KeyRefusal, State, StoreNumber};
 use crate::policy::Denied;
 use crate::trail::TrailError;
 
@@ -61,6 +61,19 @@ pub enum Refusal {
     /// The step is not legal from where the campaign stands.
     #[error("{0}")]
     CampaignState(IllegalCampaignStep),
+    /// Another campaign has not ended that moves the same key's blobs out of the same store.
+    #[error(
+        "campaign {campaign} is {state} and moves this key's blobs out of store {store}; wait until \
+         it is DONE, or give it up: bulla campaign abandon {campaign} --reason TEXT"
+    )]
+    CampaignAtWork {
+        /// Which.
+        campaign: CampaignId,
+        /// Where it stands.
+        state: CampaignState,
+        /// Where both would work.
+        store: StoreNumber,
+    },
     /// Another agent has the store.
     #[error("{0}")]
     StoreHeld(Held),
@@ -145,7 +158,7 @@ impl Refusal {
             Self::VersionNotUsable { .. } | Self::IllegalStep(_) => "VERSION_NOT_USABLE",
             Self::RetireNotSafe { .. } => "RETIRE_NOT_SAFE",
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
-            Self::CampaignState(_) => "CAMPAIGN_STATE",
+            Self::CampaignState(_) | Self::CampaignAtWork { .. } => "CAMPAIGN_STATE",
             Self::Conflict | Self::StoreHeld(_) => "CONFLICT",
             Self::TooLarge { .. } => "TOO_LARGE",
             Self::StoreUnavailable { .. } => "STORE_UNAVAILABLE",
@@ -166,6 +179,7 @@ impl Refusal {
             Self::VersionNotUsable { state, .. } => state.name(),
             Self::RetireNotSafe { word, .. } => word,
             Self::CampaignState(step) => step.state.name(),
+            Self::CampaignAtWork { state, .. } => state.name(),
             Self::ContextTooLarge(_)
             | Self::KeyDisabled
             | Self::IllegalStep(_)
@@ -192,6 +206,7 @@ impl Refusal {
             | Self::IllegalStep(_)
             | Self::RetireNotSafe { .. }
             | Self::CampaignState(_)
+            | Self::CampaignAtWork { .. }
             | Self::StoreHeld(_)
             | Self::AlreadyExists { .. }
             | Self::TooLarge { .. } => true,

@@ -21,6 +21,7 @@ use bulla::service::{
 };
 use bulla::store::MemoryStore;
 use bulla::trail::{RealDisk, Trail};
+use proptest::prelude::*;
 
 /// 2026-09-21.
 const START: i64 = 1_790_000_000_000;
@@ -142,10 +143,14 @@ impl Program {
     }
 
     async fn begin(&self) -> CampaignId {
+        self.begin_over(self.key, &[1, 2]).await.unwrap()
+    }
+
+    async fn begin_over(&self, key: KeyId, stores: &[u32]) -> Result<CampaignId, Refusal> {
         let create = CreateCampaign {
-            key: KeyRef::Id(self.key),
+            key: KeyRef::Id(key),
             source_versions: [1].into(),
-            stores: [1, 2].map(store).into(),
+            stores: stores.iter().map(|number| store(*number)).collect(),
             rate_per_second: 0,
             urgent: false,
             reason: Reason::none(),
@@ -153,7 +158,14 @@ impl Program {
         };
         let manager = self.caller("manager");
         let made = self.desk.perform_change(&manager, Action::CreateCampaign, Ok(create)).await;
-        made.unwrap().campaign.id
+        Ok(made?.campaign.id)
+    }
+
+    async fn step(&self, campaign: CampaignId, order: CampaignOrder) -> Result<(), Refusal> {
+        let reason = Reason::parse("a person wants it").unwrap();
+        let step = StepCampaign { campaign, order, reason, request: None };
+        let manager = self.caller("manager");
+        self.desk.perform_change(&manager, order.action(), Ok(step)).await.map(|_| ())
     }
 
     async fn shown(&self) -> CampaignView {
@@ -316,4 +328,84 @@ async fn a_pause_that_races_reports_takes_hold() {
     let told = program.say("other", 2, Said::Begun).await.unwrap();
     assert_eq!(told.campaign.state, CampaignState::Paused);
     assert_eq!(told.store.progress.holder, None, "a paused campaign gives no store");
+}
+
+/// What happens to the campaigns of two keys over three stores.
+#[derive(Clone, Debug)]
+enum Event {
+    /// All of these at once: the key, and a bit for each store.
+    Create(Vec<(usize, u8)>),
+    Step(CampaignOrder, prop::sample::Index),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    use CampaignOrder::{Abandon, Pause, Resume};
+    let order = prop_oneof![1 => Just(Pause), 1 => Just(Resume), 3 => Just(Abandon)];
+    prop_oneof![
+        prop::collection::vec((0..2usize, 1..8u8), 1..4).prop_map(Event::Create),
+        (order, any::<prop::sample::Index>()).prop_map(|(order, at)| Event::Step(order, at)),
+    ]
+}
+
+fn stores_of(bits: u8) -> Vec<u32> {
+    (1..=3_u32).filter(|number| bits & (1 << (number - 1)) != 0).collect()
+}
+
+/// `live` is what has not ended: the campaign, its key, and a bit for each store.
+async fn walk(events: Vec<Event>) {
+    let program = Program::new().await;
+    program.register(&[3]).await;
+    program.step(program.campaign, CampaignOrder::Abandon).await.unwrap();
+    let keys = [program.key, program.new_key().await];
+    let mut live: Vec<(CampaignId, usize, u8)> = Vec::new();
+    for event in events {
+        match event {
+            Event::Create(asked) => {
+                let stores: Vec<_> = asked.iter().map(|(_, bits)| stores_of(*bits)).collect();
+                let creates = asked.iter().zip(&stores);
+                let creates =
+                    creates.map(|((key, _), stores)| program.begin_over(keys[*key], stores));
+                let outcomes = futures_util::future::join_all(creates).await;
+                let before = live.clone();
+                for ((key, bits), outcome) in asked.iter().zip(outcomes) {
+                    let shares = |with: &[(CampaignId, usize, u8)]| {
+                        with.iter().any(|(_, other, theirs)| other == key && theirs & bits != 0)
+                    };
+                    match outcome {
+                        Ok(id) => {
+                            assert!(!shares(&live), "two at work in one store");
+                            live.push((id, *key, *bits));
+                        }
+                        Err(Refusal::CampaignAtWork { campaign, .. }) => {
+                            assert!(shares(&live), "refused for nothing");
+                            assert!(live.iter().any(|(id, ..)| *id == campaign));
+                        }
+                        // Lost a race with another of these, and may ask again.
+                        Err(Refusal::Conflict) => assert!(asked.len() > 1 && !shares(&before)),
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            }
+            Event::Step(order, at) if !live.is_empty() => {
+                let at = at.index(live.len());
+                let _ = program.step(live[at].0, order).await;
+                if order == CampaignOrder::Abandon {
+                    live.swap_remove(at);
+                }
+            }
+            Event::Step(..) => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn no_two_campaigns_are_at_work_on_one_key_in_one_store(
+        events in prop::collection::vec(event(), 1..24),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(walk(events));
+    }
 }

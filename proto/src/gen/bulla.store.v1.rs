@@ -419,6 +419,13 @@ pub struct SchedulerBody {
     #[prost(uint32, tag = "7")]
     pub destructions: u32,
 }
+/// Kind 21, id = 16-byte key id, u32 store: the last campaign that moves, or moved, the key's blobs out of the
+/// store. While that one has not ended, no other may begin there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CampaignClaimBody {
+    #[prost(bytes = "vec", tag = "1")]
+    pub campaign_id: ::prost::alloc::vec::Vec<u8>,
+}
 /// Kind 20, tenant zero, id = 16-byte holder id: a program that serves, and how far it has followed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplicaBody {

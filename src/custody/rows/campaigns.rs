@@ -28,6 +28,14 @@ pub(in crate::custody) struct ProblemRecord {
     pub(in crate::custody) problem: Problem,
 }
 
+/// The last campaign that moves, or moved, a key's blobs out of a store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::custody) struct ClaimRecord {
+    pub(in crate::custody) key: KeyId,
+    pub(in crate::custody) store: StoreNumber,
+    pub(in crate::custody) campaign: CampaignId,
+}
+
 // === impl Campaign ===
 
 impl Record for Campaign {
@@ -219,6 +227,44 @@ impl Record for ProblemRecord {
     }
 }
 
+// === impl ClaimRecord ===
+
+impl ClaimRecord {
+    /// The id of the row: the key's 16 bytes, then the store.
+    pub(in crate::custody) fn row_id_of(key: KeyId, store: StoreNumber) -> Vec<u8> {
+        let mut id = key.as_bytes().to_vec();
+        id.extend_from_slice(&store.as_u32().to_be_bytes());
+        id
+    }
+}
+
+impl Record for ClaimRecord {
+    const KIND: u8 = 21;
+
+    fn row_id(&self) -> Vec<u8> {
+        Self::row_id_of(self.key, self.store)
+    }
+
+    fn due_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let campaign_id = self.campaign.as_bytes().to_vec();
+        stored::CampaignClaimBody { campaign_id }.encode_to_vec()
+    }
+
+    fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
+        let body = stored::CampaignClaimBody::decode(body)?;
+        let (key, store) = id.split_at_checked(16).ok_or(Malformed)?;
+        Ok(Self {
+            key: KeyId::from_slice(key)?,
+            store: store_number(store)?,
+            campaign: CampaignId::from_slice(&body.campaign_id)?,
+        })
+    }
+}
+
 fn time(millis: i64) -> Option<Timestamp> {
     (millis != 0).then(|| Timestamp::from_unix_ms(millis))
 }
@@ -287,6 +333,7 @@ mod tests {
             decided,
         };
         survives(&ProblemRecord { campaign, store, problem: problem(None) });
+        survives(&ClaimRecord { key: KeyId::from_bytes([2; 16]), store, campaign });
         for decision in [Decision::Abandoned, Decision::Retry] {
             let reason = Reason::parse("nobody needs it").unwrap();
             let decided = Decided { decision, principal: "spiffe://demo.bulla/o".into(), reason };
@@ -301,6 +348,7 @@ mod tests {
         assert_eq!(ProgressRecord::decode(&id[..20], &[]), Err(Malformed), "no phase");
         assert_eq!(ProblemRecord::decode(&id, &[]), Err(Malformed), "no place");
         assert_eq!(ProblemRecord::decode(&id[..51], &[]), Err(Malformed));
+        assert_eq!(ClaimRecord::decode(&id[..20], &[]), Err(Malformed), "no campaign");
         let progress = StoreProgress::default();
         let (campaign, store) = (campaign().id, StoreNumber::new(7).unwrap());
         let body = ProgressRecord { campaign, store, progress }.encode();

@@ -21,7 +21,7 @@ use crate::keys::{
 };
 use crate::policy::{PrincipalId, Role};
 
-pub(super) use campaigns::{ProblemRecord, ProgressRecord};
+pub(super) use campaigns::{ClaimRecord, ProblemRecord, ProgressRecord};
 pub(super) use census::{CENSUS_ROW, CensusPosition, CensusRecord, ScansRecord, WaiverRecord};
 pub(super) use installation::{INSTALLATION_ROW, Installation, RootSlot, TenantRecord};
 pub(super) use ladder::PlaceRecord;

@@ -17,6 +17,8 @@ on_both_stores!(
     an_abandoned_campaign_never_goes_on,
     versions_and_stores_are_found_where_none_are_named,
     a_request_id_makes_one_campaign,
+    a_second_campaign_over_a_store_is_refused_until_the_first_has_ended,
+    of_campaigns_that_are_created_at_once_one_is_made,
     campaigns_and_problems_come_in_pages,
     a_budget_is_shared_by_the_agents_at_work,
 );
@@ -316,6 +318,7 @@ async fn versions_and_stores_are_found_where_none_are_named(server: Shared) {
     assert_eq!(made.source_versions, [1, 2], "every old one, and not the Active one");
     let stores: Vec<_> = made.stores.iter().map(|store| store.store).collect();
     assert_eq!(stores, [scene.number], "what the versions were used for");
+    scene.give_up(&made.campaign_id).await;
     // One that nobody can move from is never passed over in silence.
     let suspend =
         kms::SuspendVersionRequest { key: scene.key.clone(), version: 2, ..Default::default() };
@@ -340,12 +343,65 @@ async fn a_request_id_makes_one_campaign(server: Shared) {
     assert_eq!(listed, [first]);
 }
 
+async fn a_second_campaign_over_a_store_is_refused_until_the_first_has_ended(server: Shared) {
+    let scene = Scene::of(server, 1).await;
+    let second = crate::wire::fresh("orders-db/archive.dek");
+    register(&scene.manager, &second).await;
+    let over = |stores: &[&String]| kms::CreateCampaignRequest {
+        stores: stores.iter().map(|store| (*store).clone()).collect(),
+        ..scene.create()
+    };
+    let first = scene.campaign().await;
+    let stands_in_the_way = async |state: &str| {
+        let asked = over(&[&second, &scene.store]);
+        let refusal = scene.manager.create_campaign(asked).await.unwrap_err();
+        assert_eq!(
+            (refusal.code(), refusal.reason()),
+            (Code::FailedPrecondition, "CAMPAIGN_STATE")
+        );
+        let said = refusal.to_string();
+        for part in [&*first, state, &scene.number.to_string(), "bulla campaign abandon"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    };
+    stands_in_the_way("RUNNING").await;
+    let pause = kms::PauseCampaignRequest { campaign_id: first.clone(), ..Default::default() };
+    scene.manager.pause_campaign(pause).await.unwrap();
+    stands_in_the_way("PAUSED").await;
+    // Nothing of a refused one stays: another store of the key, and another key, are free.
+    scene.manager.create_campaign(over(&[&second])).await.unwrap();
+    let other_key = crate::wire::new_key(&scene.manager).await;
+    rotate(&scene.manager, &other_key).await.unwrap();
+    let asked = kms::CreateCampaignRequest { key: other_key, ..scene.create() };
+    scene.manager.create_campaign(asked).await.unwrap();
+    scene.give_up(&first).await;
+    scene.campaign().await;
+}
+
+async fn of_campaigns_that_are_created_at_once_one_is_made(server: Shared) {
+    let scene = Scene::of(server, 1).await;
+    let creates = (0..8).map(|_| scene.manager.create_campaign(scene.create()));
+    let outcomes = futures_util::future::join_all(creates).await;
+    let (made, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!(made.len(), 1);
+    for refusal in refused {
+        // A client that lost the race asks again by itself, and is told.
+        assert_eq!(refusal.unwrap_err().reason(), "CAMPAIGN_STATE");
+    }
+    let asked = kms::ListCampaignsRequest { key: scene.key.clone(), ..Default::default() };
+    assert_eq!(scene.manager.list_campaigns(asked).await.unwrap().campaigns.len(), 1);
+}
+
 async fn campaigns_and_problems_come_in_pages(server: Shared) {
     let scene = Scene::of(server, 1).await;
     let mut made = std::collections::BTreeSet::new();
-    for _ in 0..5 {
-        made.insert(scene.campaign().await);
+    for _ in 0..4 {
+        let id = scene.campaign().await;
+        scene.give_up(&id).await;
+        made.insert(id);
     }
+    let at_work = scene.campaign().await;
+    made.insert(at_work.clone());
     let mut listed = Vec::new();
     let mut page_token = String::new();
     loop {
@@ -361,7 +417,7 @@ async fn campaigns_and_problems_come_in_pages(server: Shared) {
     }
     assert_eq!(listed, made.into_iter().collect::<Vec<_>>());
 
-    let mut agent = scene.agent(&listed[0]).await;
+    let mut agent = scene.agent(&at_work).await;
     agent.claim().await.unwrap();
     let problem = |at: u8| kms::Problem {
         place: format!("id={at}"),
@@ -382,7 +438,7 @@ async fn campaigns_and_problems_come_in_pages(server: Shared) {
     let mut page_token = String::new();
     loop {
         let asked = kms::ListProblemsRequest {
-            campaign_id: listed[0].clone(),
+            campaign_id: at_work.clone(),
             store: scene.number.to_string(),
             page_size: 3,
             page_token,

@@ -74,6 +74,15 @@ impl Scene {
         made.campaign.unwrap().campaign_id
     }
 
+    pub(super) async fn give_up(&self, campaign_id: &str) {
+        let asked = kms::AbandonCampaignRequest {
+            campaign_id: campaign_id.to_owned(),
+            reason: "another is to begin".into(),
+            ..Default::default()
+        };
+        self.manager.abandon_campaign(asked).await.unwrap();
+    }
+
     pub(super) async fn agent(&self, campaign_id: &str) -> Agent {
         Agent {
             client: self.server.client("rewrapper").await,
