@@ -214,15 +214,24 @@ impl Unmovable {
     }
 }
 
-/// A name for people, without control characters and cut to what the server keeps.
+/// A name for people, without control characters and cut to what the server keeps. The server knows a
+/// problem by it, so one that is cut ends with a digest of the whole.
 pub fn named(mut name: String) -> String {
     if name.chars().any(char::is_control) {
         name = name.chars().flat_map(shown).collect();
     }
     if name.len() > NAME_BYTES_MAX {
-        name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
+        let whole = hex_of(&Sha256::digest(&name));
+        name.truncate(name.floor_char_boundary(NAME_BYTES_MAX.saturating_sub(whole.len())));
+        name.push_str(&whole);
     }
     name
+}
+
+/// The first 16 bytes, after an ellipsis.
+fn hex_of(digest: &[u8]) -> String {
+    let bytes = digest.iter().take(16);
+    bytes.fold("\u{2026}".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn shown(character: char) -> impl Iterator<Item = char> {
@@ -265,7 +274,9 @@ mod tests {
     fn a_place_or_a_name_is_never_longer_than_the_server_keeps() {
         assert!(Place::new(vec![0; 4096]).is_ok());
         assert!(Place::new(vec![0; 4097]).is_err());
-        assert_eq!(named("é".repeat(300)), "é".repeat(256));
+        let (long, other) = ("é".repeat(300), "é".repeat(301));
+        assert!(named(long.clone()).starts_with("ééé") && named(long.clone()).len() <= 512);
+        assert_ne!(named(long), named(other), "cut, and still told apart");
         assert_eq!(named("short".into()), "short");
         assert_eq!(named("a\nb\u{1b}".into()), "a\\nb\\u{1b}");
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_proto::kms;
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use super::{census, parse, render};
 use crate::campaign::{
@@ -13,7 +14,7 @@ use crate::campaign::{
 use crate::keys::{CampaignId, HolderId, Reason, StoreNumber, StoreRef, Timestamp};
 use crate::policy::Action;
 use crate::service::{
-    CampaignOrder, CampaignPage, CampaignStore, CampaignView, CreateCampaign, DecideProblem,
+    About, CampaignOrder, CampaignPage, CampaignStore, CampaignView, CreateCampaign, DecideProblem,
     FoundProblem, ListCampaigns, ListProblems, ProblemKey, ProblemPage, Progressed, Refusal,
     ReportProgress, Said, StepCampaign,
 };
@@ -78,11 +79,12 @@ pub(super) fn progress(asked: kms::ReportProgressRequest) -> Result<ReportProgre
         let problem = "must be the pass that this is about; 0 only asks where the store stands";
         return Err(Refusal::invalid("pass", problem));
     }
+    let digest = Sha256::digest(asked.encode_to_vec()).into();
     let place = Place::new(asked.place).map_err(|error| Refusal::invalid("place", error))?;
     let mut problems = BTreeMap::new();
     for problem in &asked.problems {
-        let (digest, found) = found(problem)?;
-        problems.insert(digest, found);
+        let (place, found) = found(problem)?;
+        problems.insert(place, found);
     }
     let report = Report {
         pass: asked.pass,
@@ -98,6 +100,7 @@ pub(super) fn progress(asked: kms::ReportProgressRequest) -> Result<ReportProgre
         store: store("store", &asked.store)?,
         agent_id,
         said: if asked.pass == 0 { Said::Begun } else { Said::Pass(report) },
+        digest,
         problems,
         release: asked.release,
     })
@@ -125,28 +128,37 @@ pub(super) fn decide(asked: kms::DecideProblemRequest) -> Result<DecideProblem, 
             return Err(Refusal::invalid("decision", "must be ABANDONED or RETRY"));
         }
     };
+    let about = match (asked.place.as_str(), asked.digest.as_slice()) {
+        ("", content) => About::Content(digest(content)?),
+        (named, []) => About::Place(place(named)?, None),
+        (named, content) => About::Place(place(named)?, Some(digest(content)?)),
+    };
     Ok(DecideProblem {
         campaign: campaign_id(&asked.campaign_id)?,
         store: store("store", &asked.store)?,
-        digest: digest(&asked.digest)?,
+        about,
         decision,
         reason: required_reason(&asked.reason)?,
         request,
     })
 }
 
-fn found(problem: &kms::Problem) -> Result<(BlobDigest, FoundProblem), Refusal> {
+fn found(problem: &kms::Problem) -> Result<(ProblemPlace, FoundProblem), Refusal> {
     let place = ProblemPlace::parse(&problem.place)
         .map_err(|error| Refusal::invalid("problems.place", error))?;
     let reason = ProblemReason::parse(&problem.reason)
         .map_err(|error| Refusal::invalid("problems.reason", error))?;
     let digest = BlobDigest::from_slice(&problem.digest)
         .map_err(|error| Refusal::invalid("problems.digest", error))?;
-    Ok((digest, FoundProblem { place, version: problem.version, reason }))
+    Ok((place, FoundProblem { digest, version: problem.version, reason }))
 }
 
 fn digest(bytes: &[u8]) -> Result<BlobDigest, Refusal> {
     BlobDigest::from_slice(bytes).map_err(|error| Refusal::invalid("digest", error))
+}
+
+fn place(text: &str) -> Result<ProblemPlace, Refusal> {
+    ProblemPlace::parse(text).map_err(|error| Refusal::invalid("place", error))
 }
 
 fn store(field: &'static str, named: &str) -> Result<StoreRef, Refusal> {
@@ -170,16 +182,16 @@ fn bounded(field: &'static str, count: usize, max: usize) -> Result<(), Refusal>
 /// What [`problem_token`] makes.
 fn problem_key(text: &str) -> Option<ProblemKey> {
     let (store, rest) = text.split_once(' ')?;
-    let (time, digest) = rest.split_once(' ')?;
+    let (time, place) = rest.split_once(' ')?;
     Some(ProblemKey {
         store: StoreNumber::new(store.parse().ok()?)?,
         report_time: Timestamp::from_unix_ms(time.parse().ok()?),
-        digest: BlobDigest::parse(digest).ok()?,
+        place: ProblemPlace::parse(place).ok()?,
     })
 }
 
-fn problem_token(key: ProblemKey) -> String {
-    format!("{} {} {}", key.store, key.report_time.unix_ms(), key.digest)
+fn problem_token(key: &ProblemKey) -> String {
+    format!("{} {} {}", key.store, key.report_time.unix_ms(), key.place.as_str())
 }
 
 // === replies ===
@@ -219,8 +231,16 @@ pub(super) fn progressed(progressed: &Progressed) -> kms::ReportProgressResponse
         rate_per_second: progressed.rate_per_second,
         key_id: campaign.key.to_string(),
         source_versions: campaign.source_versions.clone(),
-        abandoned: progressed.abandoned.iter().map(|digest| digest.as_bytes().to_vec()).collect(),
+        abandoned: progressed.abandoned.iter().map(abandoned).collect(),
     }
+}
+
+/// What an agent knows it by, which has the place and what stands there, and no list of names.
+fn abandoned(problem: &Problem) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    hash.update(problem.digest.as_bytes());
+    hash.update(problem.place.as_str());
+    hash.finalize().to_vec()
 }
 
 pub(super) fn problems(page: &ProblemPage) -> kms::ListProblemsResponse {
@@ -231,7 +251,7 @@ pub(super) fn problems(page: &ProblemPage) -> kms::ListProblemsResponse {
     };
     kms::ListProblemsResponse {
         problems: page.problems.iter().map(problem).collect(),
-        next_page_token: render::page_token(page.next.map(problem_token)),
+        next_page_token: render::page_token(page.next.as_ref().map(problem_token)),
     }
 }
 

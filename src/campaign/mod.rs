@@ -17,6 +17,7 @@ use crate::keys::{CampaignId, KeyId, Reason, StoreNumber, Timestamp};
 pub use lifecycle::{CampaignState, CampaignStep, IllegalCampaignStep};
 pub use problem::{
     BlobDigest, Decided, Decision, MalformedProblem, Problem, ProblemPlace, ProblemReason,
+    ReportDigest,
 };
 pub use progress::{
     Agent, Held, Phase, Place, PlaceTooLong, Report, ReportRefusal, ScanSummary, StoreProgress,

@@ -7,16 +7,18 @@ use crate::keys::{Reason, Timestamp};
 /// Something that stands where a blob should, and does not open.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
-    /// What it is known by: one problem for each content.
-    pub digest: BlobDigest,
-    /// Where it stands.
+    /// Where it stands, by which it is known: one problem for each place.
     pub place: ProblemPlace,
+    /// What stands there. A decision is about that and nothing else.
+    pub digest: BlobDigest,
     /// The version in its header; 0 where there is no header.
     pub version: u32,
     /// What was wrong.
     pub reason: ProblemReason,
     /// When it was first reported, or again after it was to be tried again.
     pub report_time: Timestamp,
+    /// The last report that told of it: said again, that report is no news.
+    pub told_by: ReportDigest,
     /// What was decided, if anybody did.
     pub decided: Option<Decided>,
 }
@@ -41,12 +43,15 @@ pub enum Decision {
     Retry,
 }
 
+/// SHA-256 of everything that an agent said in one report.
+pub type ReportDigest = [u8; 32];
+
 /// SHA-256 of what stands in the place of a blob.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct BlobDigest([u8; 32]);
 
 /// The primary key, file or line, as a person would write it: 1 to 512 bytes. Shown, never interpreted.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ProblemPlace(String);
 
 /// A stable name, such as `INVALID_CIPHERTEXT`, and more after a colon where there is more to say: 1 to
@@ -65,6 +70,11 @@ impl Problem {
     /// Whether it stands in the way of the end.
     pub fn is_undecided(&self) -> bool {
         self.decided.is_none()
+    }
+
+    /// Whether `found` is the same bytes in the same place.
+    pub fn is_same_as(&self, found: &Self) -> bool {
+        (&self.place, self.digest) == (&found.place, found.digest)
     }
 
     /// Whether it was decided so.

@@ -212,8 +212,9 @@ impl StoreProgress {
         after
     }
 
-    /// Takes note of a blob that did not open; `known` is what is known of the same blob. Gives what
-    /// is to be known of it now, if that is something else.
+    /// Takes note of a blob that did not open; `known` is what is known of the same place. Gives what
+    /// is to be known of it now, if that is something else. A report that is said again changes nothing,
+    /// even if somebody has decided since.
     ///
     /// # Errors
     /// The store has as many problems as it may have.
@@ -222,14 +223,27 @@ impl StoreProgress {
         found: Problem,
         known: Option<&Problem>,
     ) -> Result<Option<Problem>, TooManyProblems> {
-        match known {
-            // It was not mended after all.
-            Some(known) if known.is(Decision::Retry) => {}
-            Some(_) => return Ok(None),
-            None if self.problems >= PROBLEMS_MAX => return Err(TooManyProblems),
-            None => self.problems = self.problems.saturating_add(1),
+        let Some(known) = known else {
+            if self.problems >= PROBLEMS_MAX {
+                return Err(TooManyProblems);
+            }
+            self.problems = self.problems.saturating_add(1);
+            self.undecided = self.undecided.saturating_add(1);
+            return Ok(Some(Problem { decided: None, ..found }));
+        };
+        if known.told_by == found.told_by {
+            return Ok(None);
         }
-        self.undecided = self.undecided.saturating_add(1);
+        if known.is_same_as(&found) && known.is_undecided() {
+            return Ok(Some(Problem { told_by: found.told_by, ..known.clone() }));
+        }
+        if known.is_same_as(&found) && known.is(Decision::Abandoned) {
+            return Ok(None);
+        }
+        // It was not mended after all, or other bytes stand there, about which nobody has decided.
+        if !known.is_undecided() {
+            self.undecided = self.undecided.saturating_add(1);
+        }
         Ok(Some(Problem { decided: None, ..found }))
     }
 

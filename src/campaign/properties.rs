@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use proptest::prelude::*;
 
@@ -61,7 +62,7 @@ enum Blob {
 struct Site {
     blobs: Vec<Blob>,
     progress: StoreProgress,
-    problems: BTreeMap<BlobDigest, Problem>,
+    problems: BTreeMap<ProblemPlace, Problem>,
     /// The last scan that ended.
     scan: Option<ScanSummary>,
     /// A scan began since the pass ended: from then on no writer is so slow.
@@ -277,11 +278,14 @@ impl World {
     /// Nothing that is said again is counted again.
     fn arrive_again(&mut self, sent: &Sent) {
         let store = &mut self.stores[sent.store];
-        let before = store.progress.clone();
+        let (before, problems) = (store.progress.clone(), store.problems.clone());
         store.arrive(sent, self.now, self.sequence);
         let after = &store.progress;
-        let counts = |progress: &StoreProgress| (progress.moved, progress.changed);
+        let counts = |progress: &StoreProgress| {
+            (progress.moved, progress.changed, progress.problems, progress.undecided)
+        };
         assert_eq!(counts(after), counts(&before), "counted twice");
+        assert_eq!(store.problems, problems, "a decision was undone");
         let stands = |progress: &StoreProgress| (progress.seen, progress.place.clone());
         assert!(after.pass > before.pass || stands(after) == stands(&before), "went elsewhere");
     }
@@ -308,10 +312,10 @@ impl World {
         let Some(problem) = undecided.cloned() else { return };
         let who = "spiffe://demo.bulla/operator".to_owned();
         let decided = store.progress.decide(&problem, decision, who, Reason::none());
-        store.problems.insert(problem.digest, decided);
+        store.problems.insert(problem.place.clone(), decided);
         if decision == Decision::Retry && mended {
             for (at, blob) in store.blobs.iter_mut().enumerate() {
-                if *blob == Blob::Broken && digest(at) == problem.digest {
+                if *blob == Blob::Broken && place(at) == problem.place {
                     *blob = Blob::Old;
                 }
             }
@@ -339,7 +343,7 @@ impl Site {
     /// What a scan finds now, without what was abandoned.
     fn remaining(&self) -> usize {
         let abandoned = |at: usize| {
-            self.problems.get(&digest(at)).is_some_and(|problem| problem.is(Decision::Abandoned))
+            self.problems.get(&place(at)).is_some_and(|problem| problem.is(Decision::Abandoned))
         };
         let left = |(at, blob): &(usize, &Blob)| match blob {
             Blob::New => false,
@@ -357,10 +361,10 @@ impl Site {
         };
         if !old && self.progress.phase != Phase::Clean {
             for at in &sent.found {
-                let problem = problem(*at, now);
-                let known = self.problems.get(&problem.digest);
-                if let Some(noted) = after.note(problem, known).unwrap() {
-                    self.problems.insert(noted.digest, noted);
+                let found = Problem { told_by: sent.digest(), ..problem(*at, now) };
+                let known = self.problems.get(&found.place);
+                if let Some(noted) = after.note(found, known).unwrap() {
+                    self.problems.insert(noted.place.clone(), noted);
                 }
             }
         }
@@ -381,6 +385,20 @@ impl Site {
         if self.progress.phase < Phase::Verifying {
             self.scan_began = false;
         }
+    }
+}
+
+impl Sent {
+    /// Of all that it says.
+    fn digest(&self) -> ReportDigest {
+        let mut hash = DefaultHasher::new();
+        let Report { pass, seen, moved, pass_ended, .. } = self.report;
+        let place = self.report.place.as_bytes();
+        (self.agent.id.as_bytes(), pass, place, seen, moved, pass_ended, &self.found)
+            .hash(&mut hash);
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&hash.finish().to_be_bytes());
+        digest
     }
 }
 
@@ -430,19 +448,23 @@ pub(super) fn campaign() -> Campaign {
 }
 
 /// Late writers overwrite what is good, so that a blob that does not open stays where it is.
+fn place(at: usize) -> ProblemPlace {
+    ProblemPlace::parse(&format!("id={at}")).unwrap()
+}
+
+/// The same broken bytes stand in many places.
 fn digest(at: usize) -> BlobDigest {
-    let mut bytes = [0; 32];
-    bytes[0] = u8::try_from(at).unwrap();
-    BlobDigest::from_slice(&bytes).unwrap()
+    BlobDigest::from_slice(&[u8::try_from(at % 2).unwrap(); 32]).unwrap()
 }
 
 pub(super) fn problem(at: usize, now: Timestamp) -> Problem {
     Problem {
         digest: digest(at),
-        place: ProblemPlace::parse(&format!("id={at}")).unwrap(),
+        place: place(at),
         version: 1,
         reason: ProblemReason::parse("INVALID_CIPHERTEXT").unwrap(),
         report_time: now,
+        told_by: [0; 32],
         decided: None,
     }
 }

@@ -68,7 +68,15 @@ fn problems_that_nobody_has_decided_hold_the_end_up_and_are_bounded() {
     let retried = ended.decide(&noted, Decision::Retry, who(), Reason::none());
     assert_eq!((ended.phase, ended.pass, ended.undecided), (Phase::Moving, 2, 0));
     // It does not open again: somebody must decide again.
-    assert!(ended.note(problem(3, at_ms(9)), Some(&retried)).unwrap().unwrap().is_undecided());
+    let again = |told_by| Problem { told_by: [told_by; 32], ..problem(3, at_ms(9)) };
+    assert_eq!(ended.note(again(0), Some(&retried)), Ok(None), "the report from before");
+    assert!(ended.note(again(1), Some(&retried)).unwrap().unwrap().is_undecided());
+    assert_eq!((ended.problems, ended.undecided), (1, 1));
+    // What was abandoned are the bytes that stood there: others are nobody's decision yet.
+    assert_eq!(ended.clone().note(again(1), Some(&lost)), Ok(None));
+    ended.undecided = 0;
+    let other = Problem { digest: BlobDigest::from_slice(&[9; 32]).unwrap(), ..again(1) };
+    assert!(ended.note(other, Some(&lost)).unwrap().unwrap().is_undecided());
     assert_eq!((ended.problems, ended.undecided), (1, 1));
     ended.problems = PROBLEMS_MAX;
     assert_eq!(ended.note(problem(4, at_ms(9)), None), Err(TooManyProblems));

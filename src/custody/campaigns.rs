@@ -2,7 +2,7 @@
 //!
 //! Never kept in a cache: what an agent reports rests on what stands in the store now.
 
-use crate::campaign::{BlobDigest, Campaign, Problem, StoreProgress};
+use crate::campaign::{Campaign, Problem, ProblemPlace, StoreProgress};
 use crate::keys::{CampaignId, KeyId, StoreNumber};
 use crate::policy::Permit;
 use crate::store::{Row, RowKey};
@@ -137,24 +137,24 @@ impl Custody {
         Ok(found.into_iter().map(|(record, _)| record.problem).collect())
     }
 
-    /// What is known of these blobs, each in its place.
+    /// What is known of these places, in their order.
     pub async fn known_problems(
         &self,
         permit: &Permit,
         campaign: CampaignId,
         store: StoreNumber,
-        digests: &[BlobDigest],
+        places: &[ProblemPlace],
     ) -> Result<Vec<Option<TrustedProblem>>, CustodyError> {
-        if digests.is_empty() {
+        if places.is_empty() {
             return Ok(Vec::new());
         }
         let tenant = self.tenant(permit.tenant())?;
-        let row_key = |digest: &BlobDigest| RowKey {
+        let row_key = |place: &ProblemPlace| RowKey {
             tenant: *tenant.id.as_bytes(),
             kind: ProblemRecord::KIND,
-            id: ProblemRecord::row_id_of(campaign, store, *digest),
+            id: ProblemRecord::row_id_of(campaign, store, place),
         };
-        let wanted: Vec<_> = digests.iter().map(row_key).collect();
+        let wanted: Vec<_> = places.iter().map(row_key).collect();
         let rows = self.rows(&wanted).await?;
         let trusted =
             |row: Row| Ok(TrustedProblem { record: tenant.trust(&row)?, revision: row.revision });

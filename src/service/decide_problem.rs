@@ -1,8 +1,10 @@
 //! What a person has decided about a blob that does not open.
 
+use std::fmt;
+
 use crate::audit::Record;
-use crate::campaign::{BlobDigest, CampaignStep, Decision, Problem};
-use crate::custody::{Custody, CustodyError, Past, RequestKey, TrustedProgress};
+use crate::campaign::{BlobDigest, CampaignStep, Decision, Problem, ProblemPlace};
+use crate::custody::{Custody, CustodyError, Past, RequestKey, TrustedProblem, TrustedProgress};
 use crate::keys::{CampaignId, Reason, StoreRef};
 use crate::policy::{Action, Permit};
 
@@ -18,13 +20,21 @@ pub struct DecideProblem {
     /// In which of its stores.
     pub store: StoreRef,
     /// About which blob.
-    pub digest: BlobDigest,
+    pub about: About,
     /// What was decided.
     pub decision: Decision,
     /// Why.
     pub reason: Reason,
     /// The caller's id for this request.
     pub request: Option<RequestKey>,
+}
+
+/// Which of a store's problems a decision is about.
+pub enum About {
+    /// What stands in this place, if it still is what was decided about.
+    Place(ProblemPlace, Option<BlobDigest>),
+    /// This content, which stands in one place only.
+    Content(BlobDigest),
 }
 
 // === impl DecideProblem ===
@@ -43,8 +53,8 @@ impl Change for DecideProblem {
     fn describe(&self, record: &mut Record) {
         let (decision, reason) = (self.decision.name(), self.reason.as_str());
         record.detail = format!(
-            "campaign={} store={} digest={} decision={decision} reason={reason}",
-            self.campaign, self.store, self.digest
+            "campaign={} store={} {} decision={decision} reason={reason}",
+            self.campaign, self.store, self.about
         )
         .into();
     }
@@ -57,10 +67,7 @@ impl Change for DecideProblem {
         campaign.check(CampaignStep::Decide)?;
         let before = progress_of(custody, permit, campaign.id, &self.store).await?;
         act.record.store = before.store().as_u32();
-        let digests = [self.digest];
-        let known = custody.known_problems(permit, campaign.id, before.store(), &digests).await?;
-        let problem = known.into_iter().next().flatten().ok_or_else(unknown_problem)?;
-
+        let problem = self.problem(custody, permit, &before).await?;
         let mut progress = before.progress().clone();
         let who = permit.principal().id().to_string();
         let decided = progress.decide(problem.problem(), self.decision, who, self.reason.clone());
@@ -83,10 +90,54 @@ impl Change for DecideProblem {
 
     async fn reply(&self, custody: &Custody, permit: &Permit, _: Past) -> Result<Problem, Refusal> {
         let before = progress_of(custody, permit, self.campaign, &self.store).await?;
-        let digests = [self.digest];
-        let known = custody.known_problems(permit, self.campaign, before.store(), &digests).await?;
-        let problem = known.into_iter().next().flatten().ok_or_else(unknown_problem)?;
-        Ok(problem.problem().clone())
+        Ok(self.problem(custody, permit, &before).await?.problem().clone())
+    }
+}
+
+impl DecideProblem {
+    async fn problem(
+        &self,
+        custody: &Custody,
+        permit: &Permit,
+        progress: &TrustedProgress,
+    ) -> Result<TrustedProblem, Refusal> {
+        let (campaign, store) = (self.campaign, progress.store());
+        let (place, digest) = match &self.about {
+            About::Place(place, digest) => (place.clone(), *digest),
+            About::Content(digest) => {
+                let mut problems = custody.campaign_problems(permit, campaign, store).await?;
+                problems.retain(|problem| problem.digest == *digest);
+                match <[Problem; 1]>::try_from(problems) {
+                    Ok([problem]) => (problem.place, Some(*digest)),
+                    Err(problems) if problems.is_empty() => return Err(unknown("digest")),
+                    Err(problems) => {
+                        let count = problems.len();
+                        let problem = format!("the same stands in {count} places; give the place");
+                        return Err(Refusal::invalid("place", problem));
+                    }
+                }
+            }
+        };
+        let known = custody.known_problems(permit, campaign, store, &[place]).await?;
+        let problem = known.into_iter().next().flatten().ok_or_else(|| unknown("place"))?;
+        if digest.is_some_and(|digest| digest != problem.problem().digest) {
+            return Err(unknown("digest"));
+        }
+        Ok(problem)
+    }
+}
+
+// === impl About ===
+
+impl fmt::Display for About {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Place(place, None) => write!(formatter, "place={:?}", place.as_str()),
+            Self::Place(place, Some(digest)) => {
+                write!(formatter, "digest={digest} place={:?}", place.as_str())
+            }
+            Self::Content(digest) => write!(formatter, "digest={digest}"),
+        }
     }
 }
 
@@ -106,6 +157,6 @@ pub(super) async fn progress_of(
     })
 }
 
-fn unknown_problem() -> Refusal {
-    Refusal::invalid("digest", "is no problem of this store; list the problems")
+fn unknown(field: &'static str) -> Refusal {
+    Refusal::invalid(field, "is no problem of this store now; list the problems")
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::audit::Record;
-use crate::campaign::{BlobDigest, Campaign, Problem, StoreProgress};
+use crate::campaign::{Campaign, Problem, ProblemPlace, StoreProgress};
 use crate::census::Scan;
 use crate::custody::{Custody, CustodyError};
 use crate::keys::{CampaignId, KeyRef, StoreName, StoreNumber, StoreRef, Timestamp};
@@ -43,14 +43,14 @@ pub struct ListProblems {
 }
 
 /// What orders problems.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct ProblemKey {
     /// In which store.
     pub store: StoreNumber,
     /// When it was reported.
     pub report_time: Timestamp,
-    /// Which.
-    pub digest: BlobDigest,
+    /// Where it stands.
+    pub place: ProblemPlace,
 }
 
 /// A campaign as a caller sees it.
@@ -237,12 +237,12 @@ impl UseCase for ListProblems {
         let mut page = ProblemPage { problems: Vec::new(), next: None };
         let mut names = Names::default();
         for store in has_any.map(|found| found.store()) {
-            if self.after.is_some_and(|after| after.store > store) {
+            if self.after.as_ref().is_some_and(|after| after.store > store) {
                 continue;
             }
             let mut problems = custody.campaign_problems(permit, self.campaign, store).await?;
-            problems.retain(|problem| self.after < Some(key_of(store, problem)));
-            problems.sort_unstable_by_key(|problem| key_of(store, problem));
+            problems.retain(|problem| self.after.as_ref() < Some(&key_of(store, problem)));
+            problems.sort_by_cached_key(|problem| key_of(store, problem));
             let name = names.of(custody, permit, store).await?;
             for problem in problems {
                 let key = key_of(store, &problem);
@@ -280,7 +280,7 @@ impl Names {
 }
 
 fn key_of(store: StoreNumber, problem: &Problem) -> ProblemKey {
-    ProblemKey { store, report_time: problem.report_time, digest: problem.digest }
+    ProblemKey { store, report_time: problem.report_time, place: problem.place.clone() }
 }
 
 const SCANS_MAX: usize = 10;

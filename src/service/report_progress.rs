@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::audit::Record;
 use crate::campaign::{
     Agent, BlobDigest, Campaign, CampaignState, CampaignStep, Decision, Phase, Problem,
-    ProblemPlace, ProblemReason, Report, StoreProgress,
+    ProblemPlace, ProblemReason, Report, ReportDigest, StoreProgress,
 };
 use crate::custody::{TrustedCampaign, TrustedProblem, TrustedProgress};
 use crate::keys::{CampaignId, HolderId, StoreRef, Timestamp};
@@ -31,8 +31,10 @@ pub struct ReportProgress {
     pub agent_id: HolderId,
     /// How far it has come.
     pub said: Said,
-    /// Blobs that did not open.
-    pub problems: BTreeMap<BlobDigest, FoundProblem>,
+    /// Of all that it says: a client that got no answer says the same again.
+    pub digest: ReportDigest,
+    /// Blobs that did not open, by where they stand.
+    pub problems: BTreeMap<ProblemPlace, FoundProblem>,
     /// Whether it lets the store go.
     pub release: bool,
 }
@@ -47,8 +49,8 @@ pub enum Said {
 
 /// A blob that did not open.
 pub struct FoundProblem {
-    /// Where it stands.
-    pub place: ProblemPlace,
+    /// What stands there.
+    pub digest: BlobDigest,
     /// The version in its header; 0 where there is no header.
     pub version: u32,
     /// What was wrong.
@@ -63,8 +65,8 @@ pub struct Progressed {
     pub store: CampaignStore,
     /// Blobs a second for this agent; 0: as fast as it goes.
     pub rate_per_second: u32,
-    /// The blobs that a person has decided to abandon.
-    pub abandoned: Vec<BlobDigest>,
+    /// What a person has decided to abandon.
+    pub abandoned: Vec<Problem>,
 }
 
 /// What becomes of a campaign by a report.
@@ -154,16 +156,17 @@ impl ReportProgress {
         weighed: &mut Weighed,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let digests: Vec<_> = self.problems.keys().copied().collect();
+        let places: Vec<_> = self.problems.keys().cloned().collect();
         let store = before.store();
-        let known = act.custody.known_problems(act.permit, self.campaign, store, &digests).await?;
-        for ((digest, found), known) in self.problems.iter().zip(known) {
+        let known = act.custody.known_problems(act.permit, self.campaign, store, &places).await?;
+        for ((place, found), known) in self.problems.iter().zip(known) {
             let found = Problem {
-                digest: *digest,
-                place: found.place.clone(),
+                place: place.clone(),
+                digest: found.digest,
                 version: found.version,
                 reason: found.reason.clone(),
                 report_time: now,
+                told_by: self.digest,
                 decided: None,
             };
             let noted =
@@ -190,8 +193,7 @@ impl ReportProgress {
         let mut abandoned = Vec::new();
         if progress.problems > progress.undecided {
             let problems = custody.campaign_problems(permit, campaign.id, number).await?;
-            let lost = problems.iter().filter(|problem| problem.is(Decision::Abandoned));
-            abandoned.extend(lost.map(|problem| problem.digest));
+            abandoned.extend(problems.into_iter().filter(|one| one.is(Decision::Abandoned)));
         }
         let name = registered(custody, permit, "store", &self.store).await?.name;
         let scan = scan_since_pass(custody, permit, campaign.key, number, &progress).await?;
@@ -283,7 +285,9 @@ async fn commit(
         let phases: Vec<_> = stores.iter().map(phase_of).collect();
         weighed.campaign = weighed.campaign.settle(&phases, custody.now());
     }
-    if !moved_on && weighed.campaign == *was.campaign() && weighed.progress == *before.progress() {
+    let is_as_it_was =
+        weighed.campaign == *was.campaign() && weighed.progress == *before.progress();
+    if !moved_on && is_as_it_was && weighed.problems.is_empty() {
         return Ok(weighed);
     }
     let mut changes = custody.change(permit)?;

@@ -180,6 +180,7 @@ impl Program {
             store: store(number),
             agent_id: HolderId::from_bytes([id; 16]),
             said,
+            digest: [0; 32],
             problems: BTreeMap::new(),
             release: false,
         };

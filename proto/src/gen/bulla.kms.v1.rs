@@ -4013,13 +4013,15 @@ pub struct ReportProgressResponse {
     pub key_id: ::prost::alloc::string::String,
     #[prost(uint32, repeated, tag = "5")]
     pub source_versions: ::prost::alloc::vec::Vec<u32>,
-    /// SHA-256 of the blobs that a person has decided to abandon.
-    #[prost(bytes = "vec", repeated, tag = "6")]
+    /// What a person has decided to abandon: for each, SHA-256 over the 32 bytes of its digest and then its
+    /// place, as they were reported. The same bytes in another place are not meant.
+    #[prost(bytes = "vec", repeated, tag = "7")]
     pub abandoned: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Problem {
-    /// The primary key, file or line, as a person would write it: at most 512 bytes.
+    /// The primary key, file or line, as a person would write it: at most 512 bytes. A store has one problem for
+    /// each place; other bytes in the same place are a problem about which nobody has decided.
     #[prost(string, tag = "1")]
     pub place: ::prost::alloc::string::String,
     /// SHA-256 of what stands there.
@@ -4076,6 +4078,7 @@ pub struct DecideProblemRequest {
     pub campaign_id: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub store: ::prost::alloc::string::String,
+    /// SHA-256 of what stands there. May be empty when `place` is set.
     #[prost(bytes = "vec", tag = "3")]
     pub digest: ::prost::alloc::vec::Vec<u8>,
     #[prost(enumeration = "ProblemDecision", tag = "4")]
@@ -4085,6 +4088,9 @@ pub struct DecideProblemRequest {
     pub reason: ::prost::alloc::string::String,
     #[prost(string, tag = "6")]
     pub request_id: ::prost::alloc::string::String,
+    /// Where it stands, as the list of problems has it. May be empty when `digest` stands in one place only.
+    #[prost(string, tag = "7")]
+    pub place: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DecideProblemResponse {

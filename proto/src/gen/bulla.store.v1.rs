@@ -345,7 +345,7 @@ pub struct StoreProgressBody {
     #[prost(uint64, tag = "13")]
     pub pass_end_sequence: u64,
 }
-/// Kind 16, id = 16-byte campaign id, u32 store, 32-byte digest of the blob.
+/// Kind 16, id = 16-byte campaign id, u32 store, SHA-256 of the place: one problem for each place.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProblemBody {
     #[prost(string, tag = "1")]
@@ -363,6 +363,12 @@ pub struct ProblemBody {
     pub decision_principal: ::prost::alloc::string::String,
     #[prost(string, tag = "7")]
     pub decision_reason: ::prost::alloc::string::String,
+    /// SHA-256 of what stands there.
+    #[prost(bytes = "vec", tag = "8")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// SHA-256 of the last report that told of it.
+    #[prost(bytes = "vec", tag = "9")]
+    pub told_by: ::prost::alloc::vec::Vec<u8>,
 }
 /// Kind 17, id = 16-byte key id, u32 version: where the version stands on the ladder.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

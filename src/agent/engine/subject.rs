@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bulla_client::kms::{self, CampaignState};
+use sha2::{Digest as _, Sha256};
 
 use crate::agent::error::AgentError;
 use crate::agent::header::Header;
@@ -35,7 +36,7 @@ pub(super) struct Orders {
     pub(super) rate_per_second: u32,
     /// The store's number, for the new blobs' headers.
     pub(super) store: u32,
-    /// SHA-256 of what a person has decided to abandon.
+    /// What a person has decided to abandon, as [`mark`] has it.
     abandoned: Arc<HashSet<[u8; 32]>>,
 }
 
@@ -87,7 +88,7 @@ impl Subject {
 impl Orders {
     pub(super) fn of(answer: &kms::ReportProgressResponse) -> Self {
         let abandoned = answer.abandoned.iter();
-        let abandoned = abandoned.filter_map(|digest| digest.as_slice().try_into().ok()).collect();
+        let abandoned = abandoned.filter_map(|mark| mark.as_slice().try_into().ok()).collect();
         Self {
             paused: answer.state() == CampaignState::Paused,
             rate_per_second: answer.rate_per_second,
@@ -109,8 +110,16 @@ impl Orders {
 
     /// Whether a person has decided that what stands there is lost.
     pub(super) fn abandons(&self, entry: &Entry) -> bool {
-        !self.abandoned.is_empty() && self.abandoned.contains(&entry.held.digest())
+        !self.abandoned.is_empty() && self.abandoned.contains(&mark(entry))
     }
+}
+
+/// By what the server calls an abandoned blob: what stands there, and where, as it was reported.
+fn mark(entry: &Entry) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(entry.held.digest());
+    hash.update(&entry.name);
+    hash.finalize().into()
 }
 
 /// As many as the server takes in one message.

@@ -133,8 +133,9 @@ impl Tally {
             seen,
             // An estimate that was too low is not shown as more than all.
             total: if self.total == 0 { 0 } else { self.total.max(self.seen) },
-            moved: self.moved_unreported,
-            changed: self.changed_unreported,
+            // They are counted with the place, and so they are told with it.
+            moved: if more { 0 } else { self.moved_unreported },
+            changed: if more { 0 } else { self.changed_unreported },
             problems: problems.cloned().collect(),
             pass_ended: self.ended && !more,
             more,

@@ -1,5 +1,6 @@
 //! Blobs that a campaign could not open, and what a person decides about each. A blob is known by
-//! the SHA-256 of what stands in its place, so a decision is about those bytes and no others.
+//! its place and the SHA-256 of what stands there, so a decision is about those bytes in that place and
+//! no others.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -34,8 +35,11 @@ pub struct DecideProblem {
     #[arg(long)]
     store: String,
     /// SHA-256 of the blob, in hex or base64, as the list of problems has it
-    #[arg(long, value_name = "HEX", value_parser = parse_digest)]
-    digest: Digest,
+    #[arg(long, value_name = "HEX", value_parser = parse_digest, required_unless_present = "place")]
+    digest: Option<Digest>,
+    /// Where it stands, as the list of problems has it; needed where the same stands in several places
+    #[arg(long)]
+    place: Option<String>,
     /// What becomes of it
     #[arg(long = "as", value_enum, value_name = "DECISION")]
     decided: Decided,
@@ -85,7 +89,8 @@ impl DecideProblem {
         let request = kms::DecideProblemRequest {
             campaign_id: self.campaign_id,
             store: self.store,
-            digest: self.digest.0.to_vec(),
+            digest: self.digest.map(|digest| digest.0.to_vec()).unwrap_or_default(),
+            place: self.place.unwrap_or_default(),
             decision: kms::ProblemDecision::from(self.decided).into(),
             reason,
             request_id: once.request_id(),

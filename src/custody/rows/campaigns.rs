@@ -3,6 +3,7 @@
 
 use bulla_proto::stored;
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use crate::campaign::{
     Agent, BlobDigest, Campaign, CampaignState, Decided, Decision, Phase, Place, Problem,
@@ -161,14 +162,15 @@ impl Record for ProgressRecord {
 // === impl ProblemRecord ===
 
 impl ProblemRecord {
-    /// The id of the row: the id of the store's progress, then the digest.
+    /// The id of the row: the id of the store's progress, then SHA-256 of the place, which may be longer
+    /// than an id.
     pub(in crate::custody) fn row_id_of(
         campaign: CampaignId,
         store: StoreNumber,
-        digest: BlobDigest,
+        place: &ProblemPlace,
     ) -> Vec<u8> {
         let mut id = ProgressRecord::row_id_of(campaign, store);
-        id.extend_from_slice(digest.as_bytes());
+        id.extend_from_slice(&Sha256::digest(place.as_str()));
         id
     }
 }
@@ -177,7 +179,7 @@ impl Record for ProblemRecord {
     const KIND: u8 = 16;
 
     fn row_id(&self) -> Vec<u8> {
-        Self::row_id_of(self.campaign, self.store, self.problem.digest)
+        Self::row_id_of(self.campaign, self.store, &self.problem.place)
     }
 
     fn due_at(&self) -> Option<Timestamp> {
@@ -195,6 +197,8 @@ impl Record for ProblemRecord {
             report_time_ms: problem.report_time.unix_ms(),
             decision_principal: decided.map(|by| by.principal.clone()).unwrap_or_default(),
             decision_reason: decided.map(|by| by.reason.as_str().to_owned()).unwrap_or_default(),
+            digest: problem.digest.as_bytes().to_vec(),
+            told_by: problem.told_by.to_vec(),
         }
         .encode_to_vec()
     }
@@ -202,7 +206,10 @@ impl Record for ProblemRecord {
     fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
         let body = stored::ProblemBody::decode(body)?;
         let (campaign, rest) = id.split_at_checked(16).ok_or(Malformed)?;
-        let (store, digest) = rest.split_at_checked(4).ok_or(Malformed)?;
+        let (store, place) = rest.split_at_checked(4).ok_or(Malformed)?;
+        if place != Sha256::digest(&body.place).as_slice() {
+            return Err(Malformed);
+        }
         let decided = match body.decision {
             0 => None,
             number => Some(Decided {
@@ -212,11 +219,12 @@ impl Record for ProblemRecord {
             }),
         };
         let problem = Problem {
-            digest: BlobDigest::from_slice(digest)?,
             place: ProblemPlace::parse(&body.place)?,
+            digest: BlobDigest::from_slice(&body.digest)?,
             version: body.version,
             reason: ProblemReason::parse(&body.reason)?,
             report_time: Timestamp::from_unix_ms(body.report_time_ms),
+            told_by: array(&body.told_by)?,
             decided,
         };
         Ok(Self {
@@ -330,6 +338,7 @@ mod tests {
             version: 1,
             reason: ProblemReason::parse("INVALID_CIPHERTEXT").unwrap(),
             report_time: Timestamp::from_unix_ms(5),
+            told_by: [6; 32],
             decided,
         };
         survives(&ProblemRecord { campaign, store, problem: problem(None) });

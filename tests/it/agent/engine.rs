@@ -137,23 +137,48 @@ async fn a_blob_that_does_not_open_waits_for_a_person() {
     }
     let ended = run(&server, Arc::clone(&store) as _).await.unwrap();
     assert!(matches!(ended, Ended::Undecided { undecided: 3, .. }), "{ended:?}");
-    let digest = |id: u64| store.rows.lock().get(&id).unwrap().held.digest();
     {
         let state = server.state.lock();
         assert_eq!(state.progress.undecided, 3);
-        let problem = &state.problems[&digest(20).to_vec()];
+        let problem = &state.problems["id=20"];
+        let stands = store.rows.lock().get(&20).unwrap().held.digest();
+        assert_eq!(problem.digest, stands);
         assert_eq!((problem.place.as_str(), problem.version), ("id=20", 1));
         assert_eq!(problem.reason, "INVALID_CIPHERTEXT");
     }
     // One was mended, the others are lost.
     store.rows.lock().insert(10, row(10, 1));
-    server.decide(&digest(10), ProblemDecision::Retry);
-    server.decide(&digest(20), ProblemDecision::Abandoned);
-    server.decide(&digest(2_400), ProblemDecision::Abandoned);
+    server.decide("id=10", ProblemDecision::Retry);
+    server.decide("id=20", ProblemDecision::Abandoned);
+    server.decide("id=2400", ProblemDecision::Abandoned);
     assert_eq!(moved(&run(&server, Arc::clone(&store) as _).await.unwrap()), 1);
     let state = server.state.lock();
     let scan = state.scans.last().unwrap();
     assert_eq!(scan.abandoned, [kms::VersionCount { version: 1, count: 2 }]);
+}
+
+#[tokio::test]
+async fn the_same_broken_bytes_in_two_rows_are_decided_one_by_one() {
+    let (server, store) = (Server::new(), Memory::with(10));
+    {
+        let mut rows = store.rows.lock();
+        rows.get_mut(&3).unwrap().context.clear();
+        let same = rows[&3].held.clone();
+        let other = rows.get_mut(&7).unwrap();
+        other.context.clear();
+        other.held = same;
+    }
+    let ended = run(&server, Arc::clone(&store) as _).await.unwrap();
+    assert!(matches!(ended, Ended::Undecided { undecided: 2, .. }), "{ended:?}");
+    // One is lost. The other is not, though the same stands there.
+    server.decide("id=3", ProblemDecision::Abandoned);
+    let ended = run(&server, Arc::clone(&store) as _).await.unwrap();
+    assert!(matches!(ended, Ended::Undecided { undecided: 1, .. }), "{ended:?}");
+    let counted = |server: &Server| server.state.lock().scans.last().unwrap().abandoned[0].count;
+    assert_eq!(counted(&server), 1);
+    server.decide("id=7", ProblemDecision::Abandoned);
+    assert_eq!(moved(&run(&server, Arc::clone(&store) as _).await.unwrap()), 0);
+    assert_eq!(counted(&server), 2);
 }
 
 #[tokio::test]
@@ -166,7 +191,10 @@ async fn more_problems_than_a_report_holds_are_told_in_many() {
     }
     let ended = run(&server, Arc::clone(&store) as _).await.unwrap();
     assert!(matches!(ended, Ended::Undecided { undecided: 1_000, .. }), "{ended:?}");
-    assert!(server.state.lock().reports.iter().all(|report| report.problems.len() <= 100));
+    let state = server.state.lock();
+    assert!(state.reports.iter().all(|report| report.problems.len() <= 100));
+    // What was moved is told once, with the place that it is counted with.
+    assert_eq!(state.progress.moved, 2_000);
 }
 
 #[tokio::test]

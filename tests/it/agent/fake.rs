@@ -31,8 +31,9 @@ pub(crate) struct State {
     pub(crate) campaign: CampaignState,
     pub(crate) progress: kms::StoreProgress,
     pub(crate) rate_per_second: u32,
-    pub(crate) problems: HashMap<Vec<u8>, kms::Problem>,
-    decisions: HashMap<Vec<u8>, ProblemDecision>,
+    /// By where they stand.
+    pub(crate) problems: HashMap<String, kms::Problem>,
+    decisions: HashMap<String, ProblemDecision>,
     /// In order of their ends.
     pub(crate) scans: Vec<kms::ReportScanRequest>,
     scan_begun: Option<String>,
@@ -76,8 +77,8 @@ impl Server {
         self.state.lock().progress.phase()
     }
 
-    pub(crate) fn decide(&self, digest: &[u8], decision: ProblemDecision) {
-        self.state.lock().decisions.insert(digest.to_vec(), decision);
+    pub(crate) fn decide(&self, place: &str, decision: ProblemDecision) {
+        self.state.lock().decisions.insert(place.to_owned(), decision);
     }
 
     fn call(&self) -> Result<(), ServerError> {
@@ -126,14 +127,18 @@ impl Server {
 
 impl State {
     fn undecided(&self) -> u64 {
-        let open = |digest: &&Vec<u8>| !self.decisions.contains_key(*digest);
+        let open = |place: &&String| !self.decisions.contains_key(*place);
         self.problems.keys().filter(open).count() as u64
     }
 
     fn abandoned(&self) -> Vec<Vec<u8>> {
         let lost =
-            |(_, decision): &(&Vec<u8>, &ProblemDecision)| **decision == ProblemDecision::Abandoned;
-        self.decisions.iter().filter(lost).map(|(digest, _)| digest.clone()).collect()
+            |(_, decision): &(&String, &ProblemDecision)| **decision == ProblemDecision::Abandoned;
+        let mark = |(place, _): (&String, _)| {
+            let hash = Sha256::new().chain_update(&self.problems[place].digest);
+            hash.chain_update(place).finalize().to_vec()
+        };
+        self.decisions.iter().filter(lost).map(mark).collect()
     }
 
     fn prove(&mut self) {
@@ -185,7 +190,7 @@ impl Board for Server {
             state.progress.changed += report.changed;
             for problem in &report.problems {
                 assert!(problem.place.len() <= 512 && problem.digest.len() == 32);
-                state.problems.insert(problem.digest.clone(), problem.clone());
+                state.problems.insert(problem.place.clone(), problem.clone());
             }
             if report.pass_ended && state.progress.phase() == StorePhase::Moving {
                 state.progress.set_phase(StorePhase::Verifying);

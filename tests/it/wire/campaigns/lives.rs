@@ -12,6 +12,8 @@ on_both_stores!(
     g05_a_killed_agent_loses_nothing_and_no_report_counts_twice,
     problems_hold_a_campaign_up_until_somebody_decides,
     a_problem_that_is_to_be_tried_again_brings_another_pass,
+    rows_with_the_same_broken_bytes_are_decided_one_by_one,
+    g05_a_report_that_is_said_again_undoes_no_decision,
     a_paused_campaign_gives_no_store_and_loses_nothing,
     g05_a_version_that_is_suspended_half_way_pauses_the_campaign,
     an_abandoned_campaign_never_goes_on,
@@ -156,7 +158,8 @@ async fn problems_hold_a_campaign_up_until_somebody_decides(server: Shared) {
     assert_eq!(decided.decision_reason, "nobody needs it");
     // The scan was before the decision, so that another must tell: the agent passes it by now.
     let answer = agent.send(agent.report()).await.unwrap();
-    assert_eq!((answer.state(), &answer.abandoned), (CampaignState::Running, &vec![lost.clone()]));
+    let mark = digest_of(&[lost.as_slice(), b"id=2"].concat());
+    assert_eq!((answer.state(), &answer.abandoned), (CampaignState::Running, &vec![mark]));
     let ended = agent.finish_pass(&mut scene.blobs).await;
     let progress = ended.progress.unwrap();
     assert_eq!((progress.problems, progress.undecided), (1, 0), "known, and decided");
@@ -189,6 +192,82 @@ async fn a_problem_that_is_to_be_tried_again_brings_another_pass(server: Shared)
     let progress = agent.finish_pass(&mut scene.blobs).await.progress.unwrap();
     assert_eq!((progress.pass, progress.moved, progress.undecided), (3, 2, 0));
     assert_eq!(agent.scan(&scene.key, &scene.blobs, 0).await.state(), CampaignState::Done);
+}
+
+async fn rows_with_the_same_broken_bytes_are_decided_one_by_one(server: Shared) {
+    let mut scene = Scene::of(server, 4).await;
+    let whole = scene.blobs[2].clone();
+    let bad = broken(&scene.blobs[0]);
+    scene.blobs[0] = bad.clone();
+    scene.blobs[2] = bad.clone();
+    let digest = digest_of(&bad);
+    let id = scene.campaign().await;
+    let mut agent = scene.agent(&id).await;
+    agent.claim().await.unwrap();
+    let progress = agent.finish_pass(&mut scene.blobs).await.progress.unwrap();
+    assert_eq!((progress.moved, progress.problems, progress.undecided), (2, 2, 2));
+    let waits = agent.scan(&scene.key, &scene.blobs, 0).await;
+    assert_eq!(waits.state(), CampaignState::Verifying, "no more is left than is undecided");
+
+    // What stands in two places needs the place, and the place needs what stands there.
+    let decide = |place: &str, digest: &[u8], decision: ProblemDecision| {
+        let asked = kms::DecideProblemRequest {
+            campaign_id: id.clone(),
+            store: scene.store.clone(),
+            digest: digest.to_vec(),
+            place: place.to_owned(),
+            decision: decision.into(),
+            reason: "looked at".into(),
+            ..Default::default()
+        };
+        let manager = scene.manager.clone();
+        async move { manager.decide_problem(asked).await.map(|reply| reply.problem.unwrap()) }
+    };
+    let (lost, again) = (ProblemDecision::Abandoned, ProblemDecision::Retry);
+    let ambiguous = decide("", &digest, lost).await.unwrap_err();
+    assert!(ambiguous.to_string().contains("2 places"), "{ambiguous}");
+    assert_eq!(refused(decide("id=1", &[9; 32], lost).await).1, "INVALID_ARGUMENT");
+    let decided = decide("id=1", &digest, lost).await.unwrap();
+    assert_eq!((decided.place.as_str(), decided.decision()), ("id=1", lost));
+    let asked = kms::ListProblemsRequest { campaign_id: id.clone(), ..Default::default() };
+    let listed = scene.manager.list_problems(asked).await.unwrap().problems;
+    let listed: Vec<_> = listed.into_iter().map(|one| one.problem.unwrap()).collect();
+    let of = |place: &str| listed.iter().find(|one| one.place == place).unwrap().decision();
+    assert_eq!((of("id=1"), of("id=3")), (lost, ProblemDecision::Unspecified));
+    assert_eq!(scene.shown(&id).await.stores[0].undecided, 1);
+
+    decide("id=3", &[], again).await.unwrap();
+    scene.blobs[2] = whole;
+    agent.send(agent.report()).await.unwrap();
+    let progress = agent.finish_pass(&mut scene.blobs).await.progress.unwrap();
+    assert_eq!((progress.problems, progress.undecided, progress.moved), (2, 0, 3));
+    assert_eq!(agent.scan(&scene.key, &scene.blobs, 1).await.state(), CampaignState::Done);
+}
+
+async fn g05_a_report_that_is_said_again_undoes_no_decision(server: Shared) {
+    let mut scene = Scene::of(server, 3).await;
+    scene.blobs[0] = broken(&scene.blobs[0]);
+    let digest = digest_of(&scene.blobs[0]);
+    let id = scene.campaign().await;
+    let mut agent = scene.agent(&id).await;
+    agent.claim().await.unwrap();
+    let problems = agent.work(&mut scene.blobs, 2).await;
+    let said = kms::ReportProgressRequest { problems, ..agent.report() };
+    let first = agent.send(said.clone()).await.unwrap().progress.unwrap();
+    assert_eq!((first.moved, first.problems, first.undecided), (1, 1, 1));
+    let counts = |progress: &kms::StoreProgress| {
+        (progress.pass, progress.seen, progress.moved, progress.problems, progress.undecided)
+    };
+    for _ in 0..3 {
+        let again = agent.send(said.clone()).await.unwrap().progress.unwrap();
+        assert_eq!(counts(&again), counts(&first));
+    }
+    // Somebody decides, and only then the same report arrives once more.
+    scene.decide(&id, &digest, ProblemDecision::Retry).await.unwrap();
+    let again = agent.send(said).await.unwrap().progress.unwrap();
+    assert_eq!((again.moved, again.problems, again.undecided), (1, 1, 0));
+    let ended = agent.finish_pass(&mut scene.blobs).await.progress.unwrap();
+    assert_eq!((ended.moved, ended.problems, ended.undecided), (2, 1, 0));
 }
 
 async fn a_paused_campaign_gives_no_store_and_loses_nothing(server: Shared) {
@@ -420,9 +499,9 @@ async fn campaigns_and_problems_come_in_pages(server: Shared) {
     let mut agent = scene.agent(&at_work).await;
     agent.claim().await.unwrap();
     let problem = |at: u8| kms::Problem {
-        place: format!("id={at}"),
-        // The order of the digests is not that of the reports.
-        digest: vec![200 - at; 32],
+        // The order of the places is not that of the reports.
+        place: format!("id={}", 9 - at),
+        digest: vec![1; 32],
         reason: "NOT_A_BLOB".into(),
         ..Default::default()
     };
@@ -450,7 +529,7 @@ async fn campaigns_and_problems_come_in_pages(server: Shared) {
             break;
         }
     }
-    assert_eq!(found.len(), 7, "one for each content");
+    assert_eq!(found.len(), 7, "one for each place");
     let times: Vec<_> = found
         .iter()
         .map(|problem| problem.report_time.map(|time| (time.seconds, time.nanos)))

@@ -190,6 +190,9 @@ async fn c01_every_bad_field_of_a_campaign_is_named(server: Shared) {
         ("problems.reason", problem(&|problem| problem.reason.clear())),
         ("digest", decide(&|asked| asked.digest = vec![9; 32])),
         ("digest", decide(&|asked| asked.digest = vec![9; 31])),
+        ("digest", decide(&|asked| asked.digest.clear())),
+        ("place", decide(&|asked| asked.place = "id=9".into())),
+        ("place", decide(&|asked| asked.place = "x".repeat(513))),
         ("decision", decide(&|asked| asked.decision = 0)),
         ("decision", decide(&|asked| asked.decision = 99)),
         ("reason", decide(&|asked| asked.reason.clear())),
@@ -208,8 +211,8 @@ async fn c01_every_bad_field_of_a_campaign_is_named(server: Shared) {
     assert_eq!(refusal, (Code::ResourceExhausted, "TOO_LARGE".into()));
     // A hundred of the longest, and the longest place, are taken.
     let longest = |at: u8| kms::Problem {
-        place: "x".repeat(512),
-        digest: vec![at; 32],
+        place: format!("{at:>512}"),
+        digest: vec![1; 32],
         reason: "x".repeat(128),
         ..Default::default()
     };
