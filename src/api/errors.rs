@@ -7,11 +7,11 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::service::Refusal;
+use crate::service::{ErrorReason, Refusal};
 
 /// The status that tells a caller of `refusal`.
 pub fn status(refusal: &Refusal) -> Status {
-    let mut details = info(refusal.reason());
+    let mut details = info(refusal.error_reason());
     match refusal {
         Refusal::InvalidArgument { field, problem } => {
             details.add_bad_request_violation(*field, problem.clone());
@@ -43,24 +43,28 @@ pub fn status(refusal: &Refusal) -> Status {
 
 /// Nobody is known to be calling.
 pub(super) fn unauthenticated() -> Status {
-    plain(Code::Unauthenticated, "UNAUTHENTICATED", "present a client certificate")
+    plain(Code::Unauthenticated, ErrorReason::Unauthenticated, "present a client certificate")
 }
 
 /// There is no such method.
 pub(super) fn unknown_method() -> Status {
-    plain(Code::Unimplemented, "UNKNOWN_METHOD", "the server has no such method")
+    plain(Code::Unimplemented, ErrorReason::UnknownMethod, "the server has no such method")
 }
 
 /// The server is about to stop.
 pub(super) fn draining() -> Status {
-    plain(Code::Unavailable, "DRAINING", "the server is about to stop; go on with another")
+    plain(
+        Code::Unavailable,
+        ErrorReason::Draining,
+        "the server is about to stop; go on with another",
+    )
 }
 
 /// The caller's deadline passed, or the method's own.
 pub(super) fn deadline_exceeded() -> Status {
     plain(
         Code::DeadlineExceeded,
-        "DEADLINE_EXCEEDED",
+        ErrorReason::DeadlineExceeded,
         "the deadline passed; a change may still be made, so repeat it with the same request_id",
     )
 }
@@ -68,20 +72,20 @@ pub(super) fn deadline_exceeded() -> Status {
 /// The request is longer than its method allows.
 pub(super) fn too_large(bytes_max: usize) -> Status {
     let message = format!("the request is longer than the {bytes_max} bytes of this method");
-    plain(Code::ResourceExhausted, "TOO_LARGE", &message)
+    plain(Code::ResourceExhausted, ErrorReason::TooLarge, &message)
 }
 
 /// The request is not a message of its type.
 pub(super) fn malformed() -> Status {
-    plain(Code::InvalidArgument, "INVALID_ARGUMENT", "the request is not a valid message")
+    plain(Code::InvalidArgument, ErrorReason::InvalidArgument, "the request is not a valid message")
 }
 
-fn plain(code: Code, reason: &str, message: &str) -> Status {
+fn plain(code: Code, reason: ErrorReason, message: &str) -> Status {
     Status::with_error_details(code, message, info(reason))
 }
 
-fn info(reason: &str) -> ErrorDetails {
-    ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new())
+fn info(reason: ErrorReason) -> ErrorDetails {
+    ErrorDetails::with_error_info(reason.as_str(), DOMAIN, HashMap::new())
 }
 
 const fn code(refusal: &Refusal) -> Code {

@@ -141,9 +141,7 @@ impl From<bulla_client::Error> for Failure {
                 Exit::Unavailable,
                 "is the server running, and are --server and --ca the right ones?",
             ),
-            Kind::Deadline => {
-                (Exit::Temporary, "a change may have been made or not; look before you repeat it")
-            }
+            Kind::Deadline => (Exit::Temporary, LOOK_FIRST),
             _ => meaning(error.reason(), error.code()),
         };
         let failure = Self::new(exit, error.to_string());
@@ -165,44 +163,50 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The exit code of a refusal's reason, and what to do about it. One table for all commands.
+/// A reason that a server gives, the exit code, and what to do about it; empty where the message itself
+/// names the field and what it must be.
+pub type Meaning = (&'static str, Exit, &'static str);
+
+/// Every reason that a server gives: one table for all commands.
+#[rustfmt::skip]
+pub const MEANINGS: &[Meaning] = &[
+    ("UNAUTHENTICATED", Exit::Permission,
+     "the server does not know your certificate; check --certificate and --key-file"),
+    ("PERMISSION_DENIED", Exit::Permission,
+     "either it does not exist or you may not use it (the answer is the same); `bulla whoami` shows \
+      your roles"),
+    ("INVALID_ARGUMENT", Exit::Usage, ""),
+    ("CONTEXT_TOO_LARGE", Exit::Usage, ""),
+    ("TOO_LARGE", Exit::Usage, ""),
+    ("INVALID_CIPHERTEXT", Exit::Data,
+     "give the same --encryption-context as when it was made; the audit record of this call has the \
+      cause"),
+    ("KEY_DISABLED", Exit::Unavailable, "a key manager can enable it: bulla key enable KEY"),
+    ("VERSION_NOT_USABLE", Exit::Unavailable,
+     "`bulla key versions KEY` shows the state of each version"),
+    ("RETIRE_NOT_SAFE", Exit::Unavailable,
+     "`bulla key retire-check KEY VERSION` says what speaks against it and what is missing"),
+    ("CAMPAIGN_STATE", Exit::Unavailable,
+     "`bulla campaign show CAMPAIGN_ID` says where it stands and why"),
+    ("ALREADY_EXISTS", Exit::CannotCreate, "choose another name, or use what is there"),
+    ("CONFLICT", Exit::Temporary, "somebody else changed it at the same time; try again"),
+    ("STORE_UNAVAILABLE", Exit::Temporary, NOTHING_DONE),
+    ("AUDIT_UNAVAILABLE", Exit::Temporary, NOTHING_DONE),
+    ("DRAINING", Exit::Temporary, NOTHING_DONE),
+    ("DEADLINE_EXCEEDED", Exit::Temporary, LOOK_FIRST),
+    ("UNKNOWN_METHOD", Exit::Unavailable,
+     "the server is older than this program; `bulla status` shows its version"),
+    ("INTERNAL", Exit::Internal, "the server's log has the id"),
+];
+
+const NOTHING_DONE: &str = "nothing was done; try again in a moment";
+const LOOK_FIRST: &str = "a change may have been made or not; look before you repeat it";
+
+/// The exit code of a refusal's reason, and what to do about it.
 fn meaning(reason: &str, code: Code) -> (Exit, &'static str) {
-    match reason {
-        "KEY_NOT_FOUND" | "PERMISSION_DENIED" => (
-            Exit::Permission,
-            "either it does not exist or you may not use it (the answer is the same); \
-             `bulla whoami` shows your roles",
-        ),
-        "UNAUTHENTICATED" => (
-            Exit::Permission,
-            "the server does not know your certificate; check --certificate and --key-file",
-        ),
-        "INVALID_ARGUMENT" | "CONTEXT_TOO_LARGE" | "TOO_LARGE" => (Exit::Usage, ""),
-        "INVALID_CIPHERTEXT" => (
-            Exit::Data,
-            "give the same --encryption-context as when it was made; \
-             the audit record of this call has the cause",
-        ),
-        "KEY_DISABLED" => (Exit::Unavailable, "a key manager can enable it: bulla key enable KEY"),
-        "VERSION_NOT_USABLE" => {
-            (Exit::Unavailable, "`bulla key versions KEY` shows the state of each version")
-        }
-        "RETIRE_NOT_SAFE" => (
-            Exit::Unavailable,
-            "`bulla key retire-check KEY VERSION` says what speaks against it and what is missing",
-        ),
-        "APPROVAL_REQUIRED" => (Exit::Unavailable, ""),
-        "ALREADY_EXISTS" => (Exit::CannotCreate, "choose another name, or use what is there"),
-        "CONFLICT" => (Exit::Temporary, "somebody else changed it at the same time; try again"),
-        "RATE_LIMITED" | "QUOTA_EXCEEDED" => (Exit::Temporary, "try again later"),
-        "SEALED" => (Exit::Unavailable, "an operator has to unseal the server first"),
-        "STALE_REPLICA" | "AUDIT_UNAVAILABLE" | "STORE_UNAVAILABLE" | "DRAINING" => {
-            (Exit::Temporary, "nothing was done; try again in a moment")
-        }
-        "INTERNAL" => (Exit::Internal, "the server's log has the id"),
-        // A server that gives no reason, or one newer than this program.
-        _ => (by_code(code), ""),
-    }
+    let known = MEANINGS.iter().find(|(name, ..)| *name == reason);
+    // A server that gives no reason, or one newer than this program.
+    known.map_or_else(|| (by_code(code), ""), |(_, exit, hint)| (*exit, *hint))
 }
 
 fn by_code(code: Code) -> Exit {
@@ -236,9 +240,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_of_the_design_has_its_exit_code() {
+    fn every_reason_has_its_exit_code() {
         for (reason, exit) in [
-            ("KEY_NOT_FOUND", 77),
             ("PERMISSION_DENIED", 77),
             ("UNAUTHENTICATED", 77),
             ("INVALID_ARGUMENT", 64),
@@ -247,29 +250,21 @@ mod tests {
             ("KEY_DISABLED", 69),
             ("VERSION_NOT_USABLE", 69),
             ("RETIRE_NOT_SAFE", 69),
-            ("APPROVAL_REQUIRED", 69),
+            ("CAMPAIGN_STATE", 69),
+            ("UNKNOWN_METHOD", 69),
+            ("DEADLINE_EXCEEDED", 75),
             ("ALREADY_EXISTS", 73),
             ("CONFLICT", 75),
-            ("RATE_LIMITED", 75),
-            ("QUOTA_EXCEEDED", 75),
             ("TOO_LARGE", 64),
-            ("STALE_REPLICA", 75),
             ("AUDIT_UNAVAILABLE", 75),
             ("STORE_UNAVAILABLE", 75),
-            ("SEALED", 69),
             ("DRAINING", 75),
             ("INTERNAL", 70),
         ] {
             assert_eq!(meaning(reason, Code::Unknown).0 as u8, exit, "{reason}");
         }
-    }
-
-    #[test]
-    fn absent_and_forbidden_are_told_in_the_same_words() {
-        assert_eq!(
-            meaning("KEY_NOT_FOUND", Code::Unknown).1,
-            meaning("PERMISSION_DENIED", Code::Unknown).1
-        );
+        let newer = meaning("SOMETHING_NEW", Code::ResourceExhausted);
+        assert_eq!(newer, (Exit::Temporary, ""), "a newer server's reason goes by its code");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub use campaign::CampaignCommand;
 pub use census::CensusArguments;
 pub use connection::ConnectionArguments;
 pub use datakey::DatakeyCommand;
-pub use failure::{EXIT_CODES, Exit, Failure};
+pub use failure::{EXIT_CODES, Exit, Failure, MEANINGS, Meaning};
 pub use inspect::InspectArguments;
 pub use key::KeyCommand;
 pub use output::{Format, OutputArguments};

@@ -8,6 +8,7 @@ use crate::keys::{CampaignId, IllegalStep, KeyRefusal, State, StoreNumber};
 use crate::policy::Denied;
 use crate::trail::TrailError;
 
+use super::error_reason::ErrorReason;
 use super::retire_check::Judged;
 
 /// A refusal or failure. `Display` is what the caller reads.
@@ -146,24 +147,29 @@ impl Refusal {
         Self::RetireNotSafe { word, text }
     }
 
-    /// The stable reason of the error's `google.rpc.ErrorInfo`, also in the record.
+    /// The name of the stable reason, as it is sent and recorded.
     pub const fn reason(&self) -> &'static str {
+        self.error_reason().as_str()
+    }
+
+    /// The stable reason of the error's `google.rpc.ErrorInfo`, also in the record.
+    pub const fn error_reason(&self) -> ErrorReason {
         match self {
-            Self::Denied { .. } => "PERMISSION_DENIED",
-            Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
-            Self::ContextTooLarge(_) => "CONTEXT_TOO_LARGE",
-            Self::InvalidCiphertext { .. } => "INVALID_CIPHERTEXT",
-            Self::KeyDisabled => "KEY_DISABLED",
-            Self::IllegalStep(KeyRefusal::Disabled) => "KEY_DISABLED",
-            Self::VersionNotUsable { .. } | Self::IllegalStep(_) => "VERSION_NOT_USABLE",
-            Self::RetireNotSafe { .. } => "RETIRE_NOT_SAFE",
-            Self::AlreadyExists { .. } => "ALREADY_EXISTS",
-            Self::CampaignState(_) | Self::CampaignAtWork { .. } => "CAMPAIGN_STATE",
-            Self::Conflict | Self::StoreHeld(_) => "CONFLICT",
-            Self::TooLarge { .. } => "TOO_LARGE",
-            Self::StoreUnavailable { .. } => "STORE_UNAVAILABLE",
-            Self::AuditUnavailable { .. } => "AUDIT_UNAVAILABLE",
-            Self::Internal { .. } => "INTERNAL",
+            Self::Denied { .. } => ErrorReason::PermissionDenied,
+            Self::InvalidArgument { .. } => ErrorReason::InvalidArgument,
+            Self::ContextTooLarge(_) => ErrorReason::ContextTooLarge,
+            Self::InvalidCiphertext { .. } => ErrorReason::InvalidCiphertext,
+            Self::KeyDisabled => ErrorReason::KeyDisabled,
+            Self::IllegalStep(KeyRefusal::Disabled) => ErrorReason::KeyDisabled,
+            Self::VersionNotUsable { .. } | Self::IllegalStep(_) => ErrorReason::VersionNotUsable,
+            Self::RetireNotSafe { .. } => ErrorReason::RetireNotSafe,
+            Self::AlreadyExists { .. } => ErrorReason::AlreadyExists,
+            Self::CampaignState(_) | Self::CampaignAtWork { .. } => ErrorReason::CampaignState,
+            Self::Conflict | Self::StoreHeld(_) => ErrorReason::Conflict,
+            Self::TooLarge { .. } => ErrorReason::TooLarge,
+            Self::StoreUnavailable { .. } => ErrorReason::StoreUnavailable,
+            Self::AuditUnavailable { .. } => ErrorReason::AuditUnavailable,
+            Self::Internal { .. } => ErrorReason::Internal,
         }
     }
 

@@ -1,6 +1,38 @@
-//! Every test that SECURITY.md names exists: a claim without its test is not a claim.
+//! What the documents say is so: every test that SECURITY.md names exists, since a claim without its test
+//! is not a claim, and every reason that a server gives is explained.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+
+use bulla::cli::MEANINGS;
+use bulla::service::ErrorReason;
+
+#[test]
+fn every_reason_that_a_server_gives_is_explained_and_no_other() {
+    let given: BTreeSet<&str> = ErrorReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(given.len(), ErrorReason::ALL.len(), "two reasons with one name");
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let (_, table) = text.split_once("| a caller gets | it means | do |\n|---|---|---|\n").unwrap();
+    let mut told = Vec::new();
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "{row}");
+        told.push(cells[0].trim_matches('`'));
+    }
+    assert_eq!(told.iter().copied().collect::<BTreeSet<_>>(), given, "docs/operations.md");
+    assert_eq!(told.len(), given.len(), "a reason is told twice");
+
+    let hinted: BTreeSet<&str> = MEANINGS.iter().map(|(reason, ..)| *reason).collect();
+    assert_eq!(hinted, given, "src/cli/failure.rs");
+    assert_eq!(MEANINGS.len(), given.len(), "a reason is there twice");
+    // The messages of these name the field and what it must be.
+    let by_field = ["INVALID_ARGUMENT", "CONTEXT_TOO_LARGE", "TOO_LARGE"];
+    for (reason, _, hint) in MEANINGS {
+        assert_eq!(hint.is_empty(), by_field.contains(reason), "{reason}");
+    }
+}
 
 #[test]
 fn every_test_that_security_md_names_exists() {
