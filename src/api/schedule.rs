@@ -17,6 +17,8 @@ impl Api {
         Ok(Response::new(kms::RotateDueResponse {
             keys: done.rotated.iter().map(render::key).collect(),
             deferred: done.deferred,
+            deferred_at_least: done.deferred_at_least,
+            more: done.more,
             failed: done.failed.iter().map(ToString::to_string).collect(),
         }))
     }

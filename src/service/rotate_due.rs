@@ -34,6 +34,10 @@ pub struct RotatedDue {
     pub rotated: Vec<KeyView>,
     /// Keys that are due and left for later.
     pub deferred: u32,
+    /// Not all that is due was looked at: there may be more than `deferred`.
+    pub deferred_at_least: bool,
+    /// Only the time was over: asking again goes on.
+    pub more: bool,
     /// Keys that are due and could not be rotated.
     pub failed: Vec<KeyId>,
 }
@@ -46,24 +50,25 @@ impl Desk {
         let due = self.perform(caller, Ok(ListDue)).await?;
         let clock = &self.office().clock;
         let until_ms = clock.running_ms().saturating_add(ROTATING_MS_MAX);
-        let mut done = RotatedDue::default();
-        for key in due.keys {
+        let mut done = RotatedDue { deferred_at_least: due.more, ..RotatedDue::default() };
+        let mut left = due.keys.into_iter();
+        while let Some(key) = left.next() {
             let turn = self.office().custody.turn(Mandate::Asked).await?;
             let is_affordable = turn.affords(Spend::Rotation, &self.office().budget);
-            if !is_affordable || clock.running_ms() > until_ms {
-                done.deferred = done.deferred.saturating_add(1);
-                continue;
+            let is_over = clock.running_ms() > until_ms;
+            if !is_affordable || is_over {
+                // This one, and all that would come after it.
+                done.defer(left.len().saturating_add(1));
+                done.more = is_affordable;
+                break;
             }
             match self.rotate_due_key(caller, key, Mandate::Asked).await {
                 Ok(Some(rotated)) => done.rotated.push(rotated.key),
                 // Another server has yet to follow, or the scheduler was faster.
-                Ok(None) | Err(Refusal::Conflict) => {
-                    done.deferred = done.deferred.saturating_add(1)
-                }
+                Ok(None) | Err(Refusal::Conflict) => done.defer(1),
                 Err(_) => done.failed.push(key),
             }
         }
-        done.deferred = done.deferred.saturating_add(u32::from(due.more));
         Ok(done)
     }
 
@@ -101,6 +106,14 @@ impl Desk {
             request: None,
         };
         self.perform_change(caller, Action::RotateKey, Ok(rotate)).await.map(Some)
+    }
+}
+
+// === impl RotatedDue ===
+
+impl RotatedDue {
+    fn defer(&mut self, keys: usize) {
+        self.deferred = self.deferred.saturating_add(u32::try_from(keys).unwrap_or(u32::MAX));
     }
 }
 

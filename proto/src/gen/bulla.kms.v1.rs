@@ -4104,12 +4104,19 @@ pub struct RotateDueResponse {
     /// Rotated now.
     #[prost(message, repeated, tag = "1")]
     pub keys: ::prost::alloc::vec::Vec<Key>,
-    /// Due, and left for later because the budget of this hour is used up.
+    /// Due, and left for later: the budget of this hour or the time of one call was used up, or a server has yet
+    /// to follow.
     #[prost(uint32, tag = "2")]
     pub deferred: u32,
     /// Due, and could not be rotated.
     #[prost(string, repeated, tag = "3")]
     pub failed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Not all that is due was looked at: at least `deferred` are left.
+    #[prost(bool, tag = "4")]
+    pub deferred_at_least: bool,
+    /// The time of one call was used up and the budget was not: another call goes on.
+    #[prost(bool, tag = "5")]
+    pub more: bool,
 }
 /// The steps by which a version that a campaign has emptied is retired by itself. Each step waits, and is
 /// taken only if RetireCheck is SAFE.

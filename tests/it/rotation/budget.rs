@@ -58,6 +58,7 @@ async fn a_clock_that_jumps_does_not_begin_a_new_hour_of_the_budget() {
     assert_eq!(other.settle().await.rotated, 0);
     let asked = other.desk.rotate_due(&other.manager).await.unwrap();
     assert_eq!((asked.rotated.len(), asked.deferred), (0, 7));
+    assert!(!asked.more && !asked.deferred_at_least, "asking again at once would do nothing");
 }
 
 #[tokio::test]
@@ -79,6 +80,27 @@ async fn what_the_budget_puts_off_keeps_a_destruction_waiting_no_longer() {
         looks += 1;
         assert!(looks < 5, "a destruction waits behind rotations");
     }
+}
+
+#[tokio::test]
+async fn what_one_call_has_no_time_for_is_counted_and_the_next_goes_on() {
+    let site = Site::new().await;
+    let program = site.program().await;
+    for _ in 0..40 {
+        program.create_key(RotationPeriod::NEVER, Some(START)).await;
+    }
+    // The clock runs on while the call is at work, from one key to the next.
+    let call = program.desk.rotate_due(&program.manager);
+    tokio::pin!(call);
+    let first = futures_util::future::poll_fn(|context| {
+        site.pass(&[&program], SECOND);
+        call.as_mut().poll(context)
+    });
+    let first = first.await.unwrap();
+    assert!(first.more && !first.rotated.is_empty() && first.deferred > 0, "{}", first.deferred);
+    assert_eq!(first.rotated.len() + first.deferred as usize, 40);
+    let next = program.desk.rotate_due(&program.manager).await.unwrap();
+    assert_eq!((next.rotated.len(), next.deferred, next.more), (first.deferred as usize, 0, false));
 }
 
 #[tokio::test]
