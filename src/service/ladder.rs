@@ -170,17 +170,32 @@ impl Change for ResumeLadder {
 /// Puts every version that is Deactivated at the foot of the ladder; those that are on it stay.
 async fn put_on(act: &Act<'_>, key: &TrustedKey, changes: &mut Changes<'_>) -> Result<(), Refusal> {
     let present = act.custody.present().await?;
-    let on = act.custody.places(act.permit, key, 0, VERSIONS_MAX).await?;
-    for version in act.custody.versions(act.permit, key, 0, VERSIONS_MAX).await? {
-        let is_on = on.iter().any(|(number, _)| *number == version.number());
-        if version.version().state() == State::Deactivated && !is_on {
-            changes.put_new_place(key.id(), version.number(), Place::waiting(present));
+    let (mut after, mut count) = (0, 0_usize);
+    loop {
+        let page = act.custody.versions(act.permit, key, after, PAGE).await?;
+        for version in page.iter().filter(|one| one.version().state() == State::Deactivated) {
+            let number = version.number();
+            if act.custody.place(act.permit, key.id(), number).await?.record.is_none() {
+                changes.put_new_place(key.id(), number, Place::waiting(present));
+                count = count.saturating_add(1);
+            }
         }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = last.number(),
+            _ => break,
+        }
+    }
+    if count > VERSIONS_MAX {
+        let problem = format!(
+            "takes at most {VERSIONS_MAX} versions at once, and {count} are to go on it; destroy some first"
+        );
+        return Err(Refusal::TooLarge { field: "ladder", problem });
     }
     Ok(())
 }
 
-/// Takes every version off. What is only suspended for a brownout goes back to what it was.
+/// Takes every version off, or as many as one commit has room for: then it is to be done again. What is
+/// only suspended for a brownout goes back to what it was.
 async fn take_off(
     act: &Act<'_>,
     key: &TrustedKey,
@@ -202,3 +217,4 @@ async fn take_off(
 
 /// As many versions as one commit has room for, with a row each of their own.
 const VERSIONS_MAX: usize = 450;
+const PAGE: usize = 1000;

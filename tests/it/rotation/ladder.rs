@@ -190,3 +190,25 @@ async fn a_ladder_that_is_taken_away_ends_its_brownout() {
         assert_eq!(program.scheduler.look().await.unwrap().climbed, 0);
     }
 }
+
+#[tokio::test]
+async fn a_ladder_takes_as_many_versions_as_one_commit_has_room_for_and_says_when_there_are_more() {
+    let site = Site::new().await;
+    let program = site.program().await;
+    let key = program.create_key(RotationPeriod::NEVER, None).await;
+    for _ in 0..450 {
+        program.rotate(key).await.unwrap();
+    }
+    set(&program, key, Some(ladder())).await;
+    assert_eq!(view(&program, key).await.versions.len(), 450);
+    set(&program, key, None).await;
+    assert_eq!(view(&program, key).await.versions.len(), 0);
+    program.rotate(key).await.unwrap();
+    let set = SetLadder { key: KeyRef::Id(key), ladder: Some(ladder()), request: None };
+    let asked = program.desk.perform_change(&program.manager, Action::SetLadder, Ok(set));
+    let Err(Refusal::TooLarge { field: "ladder", problem }) = asked.await else {
+        panic!("some versions were left out in silence");
+    };
+    assert!(problem.contains("450") && problem.contains("451"), "{problem}");
+    assert_eq!(view(&program, key).await.versions.len(), 0);
+}
