@@ -64,13 +64,7 @@ impl Change for UpdateKey {
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
-        let was = act.custody.key(act.permit, &self.key).await?;
-        act.record.key = Some(was.id());
-        let mut key = was.key().clone();
-        self.apply(&mut key);
-        let mut changes = act.custody.change(act.permit)?;
-        changes.put_key(&key, &was);
-        Ok(Changed::of_key(changes, key.id))
+        edit(act, &self.key, |key| self.apply(key)).await
     }
 
     async fn reply(
@@ -127,13 +121,7 @@ impl Change for SetKeyEnabled {
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
-        let was = act.custody.key(act.permit, &self.key).await?;
-        act.record.key = Some(was.id());
-        let mut key = was.key().clone();
-        key.disabled = !self.enabled;
-        let mut changes = act.custody.change(act.permit)?;
-        changes.put_key(&key, &was);
-        Ok(Changed::of_key(changes, key.id))
+        edit(act, &self.key, |key| key.disabled = !self.enabled).await
     }
 
     async fn reply(
@@ -144,4 +132,19 @@ impl Change for SetKeyEnabled {
     ) -> Result<KeyView, Refusal> {
         KeyView::of_id(custody, permit, past.key).await
     }
+}
+
+/// The key that `named` names, as `apply` leaves it.
+async fn edit<'c>(
+    act: &mut Act<'c>,
+    named: &KeyRef,
+    apply: impl FnOnce(&mut Key),
+) -> Result<Changed<'c>, Refusal> {
+    let was = act.custody.key(act.permit, named).await?;
+    act.record.key = Some(was.id());
+    let mut key = was.key().clone();
+    apply(&mut key);
+    let mut changes = act.custody.change(act.permit)?;
+    changes.put_key(&key, &was);
+    Ok(Changed::of_key(changes, key.id))
 }
