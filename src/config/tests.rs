@@ -1,0 +1,78 @@
+//! Tests of the configuration.
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+const GOOD: &str = r#"
+        environment = "production"
+        listen = "127.0.0.1:8443"
+        data_directory = "data"
+        [tls]
+        certificate_file = "tls/server.pem"
+        key_file = "/etc/bulla/server.key"
+        [seal]
+        key_file = "root.key"
+        [[trust_domains]]
+        name = "demo.bulla"
+        ca_file = "ca.pem"
+        tenant = "demo"
+    "#;
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    load_with(text, |_| None)
+}
+
+fn load_with(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bulla.toml");
+    fs::write(&path, text).unwrap();
+    Config::load(&path, variable)
+}
+
+#[test]
+fn paths_are_relative_to_the_file() {
+    let config = load(GOOD).unwrap();
+    assert!(config.database_file().ends_with("data/bulla.db"));
+    assert!(config.database_file().is_absolute());
+    assert_eq!(config.tls.key_file, Path::new("/etc/bulla/server.key"));
+    assert_eq!(config.tenants().into_iter().collect::<Vec<_>>(), ["demo"]);
+}
+
+#[test]
+fn the_environment_overrides_the_address() {
+    let to =
+        |value: &'static str| move |name: &str| (name == "BULLA_LISTEN").then(|| value.to_owned());
+    let listen = load_with(GOOD, to("127.0.0.1:9")).unwrap().listen;
+    assert_eq!(listen, "127.0.0.1:9".parse().unwrap());
+    assert!(load_with(GOOD, to("localhost")).is_err());
+}
+
+#[test]
+fn l07_what_is_unsafe_or_unknown_is_refused_before_anything_opens() {
+    let bad = [
+        (GOOD.replace("environment", "enviroment"), "unknown field"),
+        (GOOD.replace("\"production\"", "\"prod\""), "unknown variant"),
+        (GOOD.replace("\"root.key\"", "\"data/root.key\""), "outside data_directory"),
+        (GOOD.replace("\"demo.bulla\"", "\"Demo\""), "trust_domains.name"),
+        (GOOD.replace("tenant = \"demo\"", "tenant = \"\""), "trust_domains.tenant"),
+        (GOOD.replace("[tls]", "store = \"memory\"\n[tls]"), "development"),
+        (GOOD.replace("[tls]", "clock_ahead_file = \"x\"\n[tls]"), "clock_ahead_file"),
+        (GOOD.replace("[tls]", "limits = { connections_max = 0 }\n[tls]"), "connections_max"),
+        (GOOD.split("[[trust").next().unwrap().to_owned(), "trust_domains"),
+        (
+            format!(
+                "{GOOD}\n[[trust_domains]]\nname = \"demo.bulla\"\nca_file = \"x\"\ntenant = \"other\""
+            ),
+            "twice",
+        ),
+    ];
+    for (text, expected) in bad {
+        let error = load(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load(Path::new("/nowhere/bulla.toml"), |_| None).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/bulla.toml"));
+}
