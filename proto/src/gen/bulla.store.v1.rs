@@ -425,13 +425,6 @@ pub struct SchedulerBody {
     #[prost(uint32, tag = "7")]
     pub destructions: u32,
 }
-/// Kind 21, id = 16-byte key id, u32 store: the last campaign that moves, or moved, the key's blobs out of the
-/// store. While that one has not ended, no other may begin there.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CampaignClaimBody {
-    #[prost(bytes = "vec", tag = "1")]
-    pub campaign_id: ::prost::alloc::vec::Vec<u8>,
-}
 /// Kind 20, tenant zero, id = 16-byte holder id: a program that serves, and how far it has followed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplicaBody {
@@ -440,6 +433,13 @@ pub struct ReplicaBody {
     /// By the store's clock.
     #[prost(int64, tag = "2")]
     pub report_time_ms: i64,
+}
+/// Kind 28, id = 16-byte key id, u32 store: the last campaign that moves, or moved, the key's blobs out of the
+/// store. While that one has not ended, no other may begin there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CampaignClaimBody {
+    #[prost(bytes = "vec", tag = "1")]
+    pub campaign_id: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AuditRecord {

@@ -247,7 +247,7 @@ impl ClaimRecord {
 }
 
 impl Record for ClaimRecord {
-    const KIND: u8 = 21;
+    const KIND: u8 = 28;
 
     fn row_id(&self) -> Vec<u8> {
         Self::row_id_of(self.key, self.store)
