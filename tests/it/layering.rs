@@ -86,7 +86,7 @@ const ROWS: &[Row] = &[
          rustls_pki_types serde serde_json sha2 thiserror tokio tokio_postgres \
          tokio_postgres_rustls tokio_stream toml uuid zeroize",
     ),
-    row_of("main", Door, ""),
+    row_of("main", Door, "mimalloc"),
     row_of("program", Door, "bulla_client clap tokio tracing tracing_subscriber"),
 ];
 
