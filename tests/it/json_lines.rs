@@ -111,7 +111,8 @@ fn text(bytes: &[u8]) -> String {
 
 /// The line without its blob.
 fn around(line: &str) -> (&str, &str) {
-    let (before, rest) = line.split_once("\"dek\":\"").unwrap();
+    let blob = line.split_once("\"dek\":\"");
+    let (before, rest) = blob.unwrap_or_else(|| panic!("no blob in {line:?}"));
     (before, rest.split_once('"').unwrap().1)
 }
 

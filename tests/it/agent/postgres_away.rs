@@ -129,7 +129,8 @@ async fn patience_with_postgresql_ends_and_the_place_is_kept() {
     assert!(text.starts_with("gave up after it was tried again for 1s: postgresql: "), "{text}");
     assert!(text.ends_with("nothing is lost, and the next run goes on from here"), "{text}");
     let kept = server.state.lock().progress.seen;
-    assert!((1_000..5_000).contains(&kept), "{kept}");
+    // What the lock held up may still have been written, when the lock's own connection was the first to end.
+    assert!((1_000..8_000).contains(&kept), "{kept}");
 
     database.cluster().go_on();
     let agent = patient(&server, open(&connector).await.unwrap(), &said);
