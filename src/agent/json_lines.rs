@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite};
-use tokio::io::{AsyncWriteExt as _, BufReader, BufWriter};
+use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::sync::Mutex;
 
 use super::connector::JsonLinesTable;
@@ -28,7 +28,12 @@ pub(super) struct JsonLines {
 
 struct Stream {
     input: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
-    output: BufWriter<Box<dyn AsyncWrite + Send + Unpin>>,
+    output: Box<dyn AsyncWrite + Send + Unpin>,
+    /// What of a line was read when the reading was given up half way: the next reading goes on there.
+    begun: Vec<u8>,
+    /// To be written, from `written` on. Kept here, so that a writing that is given up loses nothing.
+    outgoing: Vec<u8>,
+    written: usize,
     field: String,
     context: ContextPlan,
     /// Of the line that was read last, from 1.
@@ -64,7 +69,10 @@ impl JsonLines {
     ) -> Self {
         let stream = Stream {
             input: BufReader::with_capacity(BUFFER_BYTES, Box::new(input)),
-            output: BufWriter::with_capacity(BUFFER_BYTES, Box::new(output)),
+            output: Box::new(output),
+            begun: Vec::new(),
+            outgoing: Vec::new(),
+            written: 0,
             context: ContextPlan::new(&table.context),
             field: table.field,
             number: 0,
@@ -100,7 +108,7 @@ impl Store for JsonLines {
             let Some((line, entry)) = stream.next().await? else {
                 // Lines without a blob may be the last; nobody settles these.
                 stream.write_settled().await?;
-                stream.output.flush().await.map_err(unwritten)?;
+                stream.flush().await?;
                 break;
             };
             stream.pending.push_back(line);
@@ -151,7 +159,7 @@ impl Store for JsonLines {
             line.settled = true;
         }
         stream.write_settled().await?;
-        stream.output.flush().await.map_err(unwritten)
+        stream.flush().await
     }
 
     async fn scan(&self) -> Result<Box<dyn Rows>, StoreError> {
@@ -166,10 +174,10 @@ impl Rows for Rest {
         let mut entries = Vec::new();
         while entries.len() < SCAN_BATCH {
             let Some((line, entry)) = stream.next().await? else { break };
-            stream.output.write_all(&line.bytes).await.map_err(unwritten)?;
+            stream.outgoing.extend_from_slice(&line.bytes);
             entries.extend(entry);
         }
-        stream.output.flush().await.map_err(unwritten)?;
+        stream.flush().await?;
         Ok((!entries.is_empty()).then_some(entries))
     }
 }
@@ -205,11 +213,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 impl Stream {
     /// The next line, and what it holds if anything.
     async fn next(&mut self) -> Result<Option<(Line, Option<Entry>)>, StoreError> {
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-        let read = (&mut self.input).take(limit).read_until(b'\n', &mut bytes).await;
+        let room = LINE_BYTES_MAX.saturating_sub(self.begun.len());
+        let mut input = (&mut self.input).take(u64::try_from(room).unwrap_or(u64::MAX));
+        let read = input.read_until(b'\n', &mut self.begun).await;
         self.number = self.number.saturating_add(1);
         read.map_err(|error| failed(format!("cannot read line {}: {error}", self.number)))?;
+        let bytes = std::mem::take(&mut self.begun);
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -283,9 +292,26 @@ impl Stream {
     /// Writes the lines at the front that nobody will change any more.
     async fn write_settled(&mut self) -> Result<(), StoreError> {
         while let Some(line) = self.pending.pop_front_if(|line| line.settled) {
-            self.output.write_all(&line.bytes).await.map_err(unwritten)?;
+            self.outgoing.extend_from_slice(&line.bytes);
         }
+        if self.outgoing.len() < BUFFER_BYTES { Ok(()) } else { self.write_outgoing().await }
+    }
+
+    async fn write_outgoing(&mut self) -> Result<(), StoreError> {
+        while let Some(rest) = self.outgoing.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match self.output.write(rest).await.map_err(unwritten)? {
+                0 => return Err(unwritten(std::io::ErrorKind::WriteZero.into())),
+                bytes => self.written = self.written.saturating_add(bytes),
+            }
+        }
+        self.outgoing.clear();
+        self.written = 0;
         Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        self.write_outgoing().await?;
+        self.output.flush().await.map_err(unwritten)
     }
 }
 
@@ -328,3 +354,42 @@ fn failed(text: String) -> StoreError {
 const BUFFER_BYTES: usize = 256 * 1024;
 const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const SCAN_BATCH: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use futures_util::FutureExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    fn table() -> JsonLinesTable {
+        toml::from_str("field = \"dek\"").unwrap()
+    }
+
+    #[tokio::test]
+    async fn g05_a_reading_that_is_given_up_half_way_through_a_line_loses_none_of_it() {
+        let (mut writer, input) = duplex(1024);
+        let lines = JsonLines::new(table(), input, tokio::io::sink());
+        writer.write_all(b"{\"dek\":\"o").await.unwrap();
+        assert!(lines.read(&Place::default(), 1).now_or_never().is_none(), "half a line");
+        writer.write_all(b"ne\"}\n").await.unwrap();
+        let entries = lines.read(&Place::default(), 1).await.unwrap();
+        assert!(matches!(&entries[..], [Entry { held: Held::Text(text), .. }] if text == "one"));
+    }
+
+    #[tokio::test]
+    async fn g05_a_writing_that_is_given_up_half_way_loses_none_of_it() {
+        let line = "{\"dek\":\"one\"}\n";
+        let (output, mut reader) = duplex(8);
+        let lines = JsonLines::new(table(), std::io::Cursor::new(line.as_bytes()), output);
+        let entries = lines.read(&Place::default(), 1).await.unwrap();
+        let place = entries.into_iter().next().unwrap().place;
+        assert!(lines.settled(&place).now_or_never().is_none(), "there is room for half of it");
+        let finish = async { lines.settled(&place).await.unwrap() };
+        let mut out = vec![0; line.len()];
+        let (_, read) = tokio::join!(finish, reader.read_exact(&mut out));
+        read.unwrap();
+        assert_eq!(out, line.as_bytes());
+    }
+}
