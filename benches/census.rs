@@ -24,7 +24,7 @@ use bulla::custody::{Budget, Installed, KeyFile, create};
 use bulla::keys::{
     Description, KeyId, KeyRef, Reason, RotationLimit, RotationPeriod, Tags, TenantId,
 };
-use bulla::policy::{Action, Principal, PrincipalId, Role};
+use bulla::policy::{Action, CredentialKind, Principal, PrincipalId, Role, Subject, SubjectRef};
 use bulla::service::{BindRole, Caller, CreateKey, Desk, GetCensus, Office, RoleChange, RotateKey};
 use bulla::store::sqlite::SqliteStore;
 use bulla::trail::{Lane, RealDisk, Trail};
@@ -65,6 +65,7 @@ async fn main() {
         environment: "development",
         budget: Budget { rotations_per_hour_max: 600, destructions_per_hour_max: 100 },
         metrics: Arc::default(),
+        limiter: Arc::default(),
     });
     let desk = Desk::new(Arc::clone(&office), lane.clone());
     let manager = manager(&desk, tenant).await;
@@ -95,14 +96,17 @@ async fn main() {
 async fn manager(desk: &Desk, tenant: TenantId) -> Caller {
     let principal = PrincipalId::parse("spiffe://one.test/operator").unwrap();
     let bind = BindRole {
-        principal: principal.clone(),
-        role: Role::KeyManager,
+        subject: SubjectRef::Principal(principal.clone()),
+        role: Role::KeyManager.into(),
+        expire_time: None,
         change: RoleChange::Bind,
         request: None,
     };
     let installer = Caller::installer(tenant);
     desk.perform_change(&installer, Action::BindRole, Ok(bind)).await.unwrap();
-    Caller::remote(Principal::new(principal, tenant), ([127, 0, 0, 1], 1).into())
+    let principal = Principal::new(principal, tenant);
+    let subject = Subject::new(principal, CredentialKind::Certificate);
+    Caller::remote(subject.into(), ([127, 0, 0, 1], 1).into())
 }
 
 async fn key_of_versions(desk: &Desk, manager: &Caller) -> KeyId {

@@ -14,6 +14,7 @@ pub mod config;
 pub mod crypto;
 pub mod custody;
 pub mod keys;
+pub mod limits;
 pub mod metrics;
 pub mod policy;
 pub mod rotation;

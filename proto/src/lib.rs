@@ -38,4 +38,12 @@ macro_rules! mute {
     )*};
 }
 
-mute!(GenerateDataKeyResponse, DataKey, EncryptRequest, DecryptResponse, GenerateRandomResponse);
+mute!(
+    GenerateDataKeyResponse,
+    DataKey,
+    EncryptRequest,
+    DecryptResponse,
+    GenerateRandomResponse,
+    CreateCredentialResponse,
+    ExchangeTokenResponse
+);

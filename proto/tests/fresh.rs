@@ -33,6 +33,8 @@ fn generate(out_dir: &Path) {
         "bulla/kms/v1/keys.proto",
         "bulla/kms/v1/rotation.proto",
         "bulla/kms/v1/access.proto",
+        "bulla/kms/v1/tenants.proto",
+        "bulla/kms/v1/approvals.proto",
         "bulla/kms/v1/audit.proto",
         "bulla/kms/v1/operator.proto",
         "bulla/kms/v1/echo.proto",
@@ -56,6 +58,8 @@ fn generate(out_dir: &Path) {
             ".bulla.kms.v1.EncryptRequest",
             ".bulla.kms.v1.DecryptResponse",
             ".bulla.kms.v1.GenerateRandomResponse",
+            ".bulla.kms.v1.CreateCredentialResponse",
+            ".bulla.kms.v1.ExchangeTokenResponse",
         ])
         .compile_fds(descriptors)
         .unwrap();

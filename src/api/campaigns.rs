@@ -14,9 +14,9 @@ use crate::campaign::{
 use crate::keys::{CampaignId, HolderId, Reason, StoreNumber, StoreRef, Timestamp};
 use crate::policy::Action;
 use crate::service::{
-    About, CampaignOrder, CampaignPage, CampaignStore, CampaignView, CreateCampaign, DecideProblem,
+    CampaignOrder, CampaignPage, CampaignStore, CampaignView, CreateCampaign, DecideProblem,
     FoundProblem, ListCampaigns, ListProblems, ProblemKey, ProblemPage, Progressed, Refusal,
-    ReportProgress, Said, StepCampaign,
+    ReportProgress, Said, StepCampaign, Which,
 };
 
 // === requests ===
@@ -129,9 +129,9 @@ pub(super) fn decide(asked: kms::DecideProblemRequest) -> Result<DecideProblem, 
         }
     };
     let about = match (asked.place.as_str(), asked.digest.as_slice()) {
-        ("", content) => About::Content(digest(content)?),
-        (named, []) => About::Place(place(named)?, None),
-        (named, content) => About::Place(place(named)?, Some(digest(content)?)),
+        ("", content) => Which::Content(digest(content)?),
+        (named, []) => Which::Place(place(named)?, None),
+        (named, content) => Which::Place(place(named)?, Some(digest(content)?)),
     };
     Ok(DecideProblem {
         campaign: campaign_id(&asked.campaign_id)?,

@@ -26,6 +26,10 @@ pub fn status(refusal: &Refusal) -> Status {
         Refusal::StoreHeld(held) => {
             details.set_retry_info(Some(Duration::from_millis(held.free_in_ms)));
         }
+        Refusal::RateLimited(limited) => {
+            let wait = Duration::from_millis(limited.retry_after_ms);
+            details.set_retry_info(Some(wait));
+        }
         Refusal::Denied { .. }
         | Refusal::InvalidCiphertext { .. }
         | Refusal::KeyDisabled
@@ -102,7 +106,7 @@ const fn code(refusal: &Refusal) -> Code {
         | Refusal::CampaignAtWork { .. } => Code::FailedPrecondition,
         Refusal::AlreadyExists { .. } => Code::AlreadyExists,
         Refusal::Conflict | Refusal::StoreHeld(_) => Code::Aborted,
-        Refusal::TooLarge { .. } => Code::ResourceExhausted,
+        Refusal::TooLarge { .. } | Refusal::RateLimited(_) => Code::ResourceExhausted,
         Refusal::StoreUnavailable { .. } | Refusal::AuditUnavailable { .. } => Code::Unavailable,
         Refusal::Internal { .. } => Code::Internal,
     }

@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use bulla_proto::health::health_server::HealthServer;
 use bulla_proto::kms::access_server::AccessServer;
+use bulla_proto::kms::approvals_server::ApprovalsServer;
 use bulla_proto::kms::audit_server::AuditServer;
 use bulla_proto::kms::crypto_server::CryptoServer;
 use bulla_proto::kms::keys_server::KeysServer;
 use bulla_proto::kms::operator_server::OperatorServer;
 use bulla_proto::kms::rotation_server::RotationServer;
+use bulla_proto::kms::tenants_server::TenantsServer;
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body::Body as HttpBody;
@@ -155,6 +157,12 @@ impl Front {
             ServiceName::Access => {
                 AccessServer::new(api).max_decoding_message_size(limit).call(request).await
             }
+            ServiceName::Approvals => {
+                ApprovalsServer::new(api).max_decoding_message_size(limit).call(request).await
+            }
+            ServiceName::Tenants => {
+                TenantsServer::new(api).max_decoding_message_size(limit).call(request).await
+            }
             ServiceName::Audit => {
                 AuditServer::new(api).max_decoding_message_size(limit).call(request).await
             }
@@ -182,7 +190,7 @@ impl Front {
         refused: Status,
     ) -> Response<Body> {
         let Some(peer) = peer else { return errors::unauthenticated().into_http() };
-        let caller = Caller::remote(peer.principal().clone(), peer.address());
+        let caller = Caller::remote(Arc::clone(peer.subject()), peer.address());
         let reason = match refused.code() {
             Code::ResourceExhausted => "TOO_LARGE",
             Code::Unimplemented => "UNKNOWN_METHOD",

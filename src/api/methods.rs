@@ -32,6 +32,10 @@ pub enum ServiceName {
     Rotation,
     /// `bulla.kms.v1.Access`
     Access,
+    /// `bulla.kms.v1.Approvals`
+    Approvals,
+    /// `bulla.kms.v1.Tenants`
+    Tenants,
     /// `bulla.kms.v1.Audit`
     Audit,
     /// `bulla.kms.v1.Operator`
@@ -93,7 +97,7 @@ const fn long(service: ServiceName, path: &'static str, request_bytes_max: usize
     Method { path, service, shape: Shape::Unary, request_bytes_max, deadline_ms_max: 600_000 }
 }
 
-use ServiceName::{Access, Audit, Crypto, Health, Keys, Operator, Rotation};
+use ServiceName::{Access, Approvals, Audit, Crypto, Health, Keys, Operator, Rotation, Tenants};
 
 /// The table.
 #[rustfmt::skip]
@@ -153,6 +157,39 @@ pub const METHODS: &[Method] = &[
     unary (Access,   "/bulla.kms.v1.Access/BindRole",                        SMALL),
     unary (Access,   "/bulla.kms.v1.Access/UnbindRole",                      SMALL),
     unary (Access,   "/bulla.kms.v1.Access/ListRoleBindings",                SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/WriteRelations",                    SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/ListRelations",                     SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/CreateGrant",                       SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/ListGrants",                        SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/RevokeGrant",                       SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/PutPolicy",                         SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/DeletePolicy",                      SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/GetPolicy",                         SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/ListPolicies",                      SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/GetPolicySchema",                   SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/SimulatePolicies",                  SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/Explain",                           SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/CreateServiceAccount",              SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/ListServiceAccounts",               SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/DeleteServiceAccount",              SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/CreateCredential",                  SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/ListCredentials",                   SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/RevokeCredential",                  SMALL),
+    unary (Access,   "/bulla.kms.v1.Access/ExchangeToken",                     SMALL),
+    unary (Approvals,"/bulla.kms.v1.Approvals/Propose",                        SMALL),
+    unary (Approvals,"/bulla.kms.v1.Approvals/Approve",                        SMALL),
+    unary (Approvals,"/bulla.kms.v1.Approvals/Reject",                         SMALL),
+    unary (Approvals,"/bulla.kms.v1.Approvals/GetProposal",                    SMALL),
+    unary (Approvals,"/bulla.kms.v1.Approvals/ListProposals",                  SMALL),
+    unary (Approvals,"/bulla.kms.v1.Approvals/PutApprovalRule",                SMALL),
+    unary (Approvals,"/bulla.kms.v1.Approvals/DeleteApprovalRule",             SMALL),
+    unary (Approvals,"/bulla.kms.v1.Approvals/ListApprovalRules",              SMALL),
+    unary (Tenants,  "/bulla.kms.v1.Tenants/CreateTenant",                     SMALL),
+    unary (Tenants,  "/bulla.kms.v1.Tenants/GetTenant",                        SMALL),
+    unary (Tenants,  "/bulla.kms.v1.Tenants/ListTenants",                      SMALL),
+    unary (Tenants,  "/bulla.kms.v1.Tenants/UpdateTenant",                     SMALL),
+    unary (Tenants,  "/bulla.kms.v1.Tenants/SuspendTenant",                    SMALL),
+    unary (Tenants,  "/bulla.kms.v1.Tenants/ResumeTenant",                     SMALL),
     unary (Access,   "/bulla.kms.v1.Access/WhoAmI",                          SMALL),
     unary (Audit,    "/bulla.kms.v1.Audit/ListRecords",                      SMALL),
     stream(Audit,    "/bulla.kms.v1.Audit/TailRecords",                      SMALL),

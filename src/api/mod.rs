@@ -4,6 +4,7 @@
 //! place that speaks gRPC codes. Nothing here decides, opens or stores anything.
 
 mod access;
+mod approvals;
 mod audit;
 mod campaigns;
 mod census;
@@ -23,6 +24,7 @@ mod parse;
 mod render;
 mod rotation;
 mod schedule;
+mod tenants;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -129,7 +131,7 @@ fn understood<M>(request: &Request<M>) {
 /// The caller of a request that is now handed to the desk, which records it.
 fn taken<M>(request: &Request<M>) -> Result<Caller, Status> {
     let peer = request.extensions().get::<Arc<Peer>>();
-    let caller = peer.map(|peer| Caller::remote(peer.principal().clone(), peer.address()));
+    let caller = peer.map(|peer| Caller::remote(Arc::clone(peer.subject()), peer.address()));
     understood(request);
     caller.ok_or_else(errors::unauthenticated)
 }

@@ -213,7 +213,7 @@ pub(super) fn millis(duration: &prost_types::Duration) -> Option<u64> {
 }
 
 /// A time as `google.protobuf.Timestamp` allows it, to the millisecond.
-fn timestamp(time: &prost_types::Timestamp) -> Option<Timestamp> {
+pub(super) fn timestamp(time: &prost_types::Timestamp) -> Option<Timestamp> {
     let lawful = (SECONDS_MIN..=SECONDS_MAX).contains(&time.seconds)
         && (0..1_000_000_000).contains(&time.nanos);
     let millis = time
@@ -221,6 +221,16 @@ fn timestamp(time: &prost_types::Timestamp) -> Option<Timestamp> {
         .saturating_mul(1_000)
         .saturating_add(i64::from(time.nanos.div_euclid(1_000_000)));
     lawful.then(|| Timestamp::from_unix_ms(millis))
+}
+
+/// A time that may be absent.
+pub(super) fn optional_time(
+    field: &'static str,
+    time: Option<&prost_types::Timestamp>,
+) -> Result<Option<Timestamp>, Refusal> {
+    let Some(time) = time else { return Ok(None) };
+    let parsed = timestamp(time);
+    parsed.map(Some).ok_or_else(|| Refusal::invalid(field, "must be a time of the years 1 to 9999"))
 }
 
 pub(super) fn bad_page_token() -> Refusal {

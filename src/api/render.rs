@@ -64,8 +64,13 @@ pub(super) fn alias(entry: &AliasEntry) -> kms::Alias {
 
 pub(super) fn binding(binding: &RoleBinding) -> kms::RoleBinding {
     kms::RoleBinding {
-        principal: binding.principal.to_string(),
-        roles: binding.roles.iter().map(ToString::to_string).collect(),
+        principal: binding.subject.to_string(),
+        roles: binding.roles.iter().map(|held| held.role.to_string()).collect(),
+        expire_times: binding
+            .roles
+            .iter()
+            .filter_map(|held| Some((held.role.to_string(), timestamp(held.expire_time?))))
+            .collect(),
     }
 }
 
@@ -138,6 +143,11 @@ pub(super) fn record(entry: AuditRecord) -> kms::Record {
         destination_key_id: to.map(|to| to.key.to_string()).unwrap_or_default(),
         destination_version: to.map_or(0, |to| to.version),
         destination_store: to.map_or(0, |to| to.store),
+        credential_kind: record.credential_kind.into_owned(),
+        end_user: record.end_user.into_owned(),
+        policies: record.policies.iter().map(ToString::to_string).collect(),
+        policy_revision: record.policy_revision,
+        approval: record.approval.into_owned(),
     }
 }
 

@@ -16,7 +16,7 @@ pub use frame::{
     MAX_PAYLOAD_BYTES, NotALogHeader,
 };
 pub use record::{
-    Destination, MAX_CONTEXT_BYTES, MAX_CONTEXT_PAIRS, MAX_DETAIL_BYTES, MAX_ITEM_DETAILS,
-    MAX_NAME_BYTES, MAX_PRINCIPAL_BYTES, MAX_REASON_BYTES, MAX_REQUEST_ID_BYTES, MalformedRecord,
-    Outcome, OverLimit, Record, RecordItem, clip,
+    DecidedBy, Destination, MAX_CONTEXT_BYTES, MAX_CONTEXT_PAIRS, MAX_DETAIL_BYTES,
+    MAX_ITEM_DETAILS, MAX_NAME_BYTES, MAX_POLICIES, MAX_PRINCIPAL_BYTES, MAX_REASON_BYTES,
+    MAX_REQUEST_ID_BYTES, MalformedRecord, Outcome, OverLimit, Record, RecordItem, clip,
 };

@@ -1,6 +1,7 @@
 //! One record: the fields, their limits, and both ways between them and a frame's payload.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bulla_proto::stored;
 use prost::Message;
@@ -11,12 +12,14 @@ use crate::keys::{KeyId, TenantId};
 
 /// The longest `principal`, in bytes: that of a SPIFFE id.
 pub const MAX_PRINCIPAL_BYTES: usize = 255;
-/// The longest `action` and `source_address`, in bytes.
+/// The longest `action`, `source_address`, `credential_kind`, `approval` and id of a policy, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 /// The longest `reason` and `class`, in bytes, of a record and of an item.
 pub const MAX_REASON_BYTES: usize = 32;
 /// The longest `request_id`, in bytes.
 pub const MAX_REQUEST_ID_BYTES: usize = 128;
+/// How many ids `policies` can have.
+pub const MAX_POLICIES: usize = 8;
 /// The longest `detail`, in bytes. [`clip`] makes a longer text fit.
 pub const MAX_DETAIL_BYTES: usize = 1024;
 /// The most pairs of an encryption context, as in the wrapped blob's format.
@@ -83,7 +86,20 @@ pub struct Record<'a> {
     pub destination: Option<Destination>,
     /// Bytes of plaintext that were wrapped, of all items.
     pub wrapped_bytes: u64,
+    /// How the caller proved who it is: `certificate`, `token` and so on. Empty where it did not.
+    pub credential_kind: Cow<'a, str>,
+    /// The end user whose token came with the call, empty for none.
+    pub end_user: Cow<'a, str>,
+    /// The policies that decided.
+    pub policies: DecidedBy,
+    /// The store's revision that the decision was made at.
+    pub policy_revision: u64,
+    /// The proposal that was approved for the call, empty for none.
+    pub approval: Cow<'a, str>,
 }
+
+/// The ids of the policies that decided; shared, as one decision stands for many calls.
+pub type DecidedBy = Arc<[Arc<str>]>;
 
 /// What a moved blob is under now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -190,6 +206,11 @@ impl<'a> Record<'a> {
             item_details: Vec::new(),
             destination: None,
             wrapped_bytes: 0,
+            credential_kind: Cow::Borrowed(""),
+            end_user: Cow::Borrowed(""),
+            policies: DecidedBy::default(),
+            policy_revision: 0,
+            approval: Cow::Borrowed(""),
         }
     }
 
@@ -237,6 +258,11 @@ impl<'a> Record<'a> {
                 stored.destination_store,
             )?,
             wrapped_bytes: stored.wrapped_bytes,
+            credential_kind: stored.credential_kind.into(),
+            end_user: stored.end_user.into(),
+            policies: stored.policies.into_iter().map(Arc::from).collect(),
+            policy_revision: stored.policy_revision,
+            approval: stored.approval.into(),
         })
     }
 
@@ -254,6 +280,13 @@ impl<'a> Record<'a> {
             .iter()
             .fold(0_usize, |sum, (k, v)| sum.saturating_add(k.len()).saturating_add(v.len()));
         limit("encryption_context", context_bytes, MAX_CONTEXT_BYTES)?;
+        limit("credential_kind", self.credential_kind.len(), MAX_NAME_BYTES)?;
+        limit("end_user", self.end_user.len(), MAX_PRINCIPAL_BYTES)?;
+        limit("approval", self.approval.len(), MAX_NAME_BYTES)?;
+        limit("policies", self.policies.len(), MAX_POLICIES)?;
+        for policy in self.policies.iter() {
+            limit("policies", policy.len(), MAX_NAME_BYTES)?;
+        }
         limit("item_details", self.item_details.len(), MAX_ITEM_DETAILS)?;
         for item in &self.item_details {
             limit("item_details.reason", item.reason.len(), MAX_REASON_BYTES)?;
@@ -338,7 +371,9 @@ const LONGEST_PAYLOAD: usize = 11 // time_us
     + 12 // started_sequence
     + MAX_CONTEXT_BYTES + MAX_CONTEXT_PAIRS * (4 + 4 + 4)
     + LONGEST_DESTINATION
-    + 12 // wrapped_bytes
+    + 12 * 2 // wrapped_bytes, policy_revision
+    + (3 + MAX_NAME_BYTES) * (2 + MAX_POLICIES) // credential_kind, approval, policies
+    + (4 + MAX_PRINCIPAL_BYTES) // end_user
     + MAX_ITEM_DETAILS
         * (3 + 18 + 6 * 3 + (2 + MAX_REASON_BYTES) * 2 + LONGEST_DESTINATION + 11);
 const LONGEST_DESTINATION: usize = (3 + 16) + 7 * 2;

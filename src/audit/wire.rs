@@ -37,6 +37,13 @@ pub(super) fn put_record(out: &mut Vec<u8>, record: &Record<'_>) {
     }
     put_destination(out, 19, record.destination.as_ref());
     put_number(out, 22, record.wrapped_bytes);
+    put_bytes(out, 23, record.credential_kind.as_bytes());
+    put_bytes(out, 24, record.end_user.as_bytes());
+    for policy in record.policies.iter() {
+        put_bytes(out, 25, policy.as_bytes());
+    }
+    put_number(out, 26, record.policy_revision);
+    put_bytes(out, 27, record.approval.as_bytes());
 }
 
 fn put_item(out: &mut Vec<u8>, item: &RecordItem<'_>) {

@@ -1,8 +1,9 @@
 //! The authenticated other end of a connection, as a request carries it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::policy::Principal;
+use crate::policy::{CredentialKind, Principal, Subject};
 
 /// Who is at the other end of a connection. An `Arc` of it is in the extensions of every request.
 ///
@@ -10,7 +11,7 @@ use crate::policy::Principal;
 /// resumed, so each connection proves its identity anew.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Peer {
-    principal: Principal,
+    subject: Arc<Subject>,
     address: SocketAddr,
     connection_id: u64,
 }
@@ -20,12 +21,18 @@ pub struct Peer {
 impl Peer {
     /// What the handshake found.
     pub fn new(principal: Principal, address: SocketAddr, connection_id: u64) -> Self {
-        Self { principal, address, connection_id }
+        let subject = Arc::new(Subject::new(principal, CredentialKind::Certificate));
+        Self { subject, address, connection_id }
     }
 
     /// The authenticated caller.
     pub fn principal(&self) -> &Principal {
-        &self.principal
+        &self.subject.principal
+    }
+
+    /// The caller, and how it proved who it is.
+    pub fn subject(&self) -> &Arc<Subject> {
+        &self.subject
     }
 
     /// The address that the connection comes from. Of whoever connected: no header changes it.

@@ -178,6 +178,7 @@ pub const MEANINGS: &[Meaning] = &[
     ("INVALID_ARGUMENT", Exit::Usage, ""),
     ("CONTEXT_TOO_LARGE", Exit::Usage, ""),
     ("TOO_LARGE", Exit::Usage, ""),
+    ("RATE_LIMITED", Exit::Temporary, "wait as long as it says, or ask for a higher limit"),
     ("INVALID_CIPHERTEXT", Exit::Data,
      "give the same --encryption-context as when it was made; the audit record of this call has the \
       cause"),

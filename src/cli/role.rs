@@ -41,7 +41,8 @@ impl RoleCommand {
         match self {
             Self::Bind(ChangeRole { principal, role, once }) => {
                 let request_id = once.request_id();
-                let request = kms::BindRoleRequest { principal, role, request_id };
+                let request =
+                    kms::BindRoleRequest { principal, role, request_id, ..Default::default() };
                 let response = session.client().await?.bind_role(request).await?;
                 session.printer.message(&response, |_| binding_record(response.binding.as_ref()))
             }

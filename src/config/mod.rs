@@ -104,6 +104,14 @@ pub struct Limits {
     pub streams_per_connection_max: u32,
     /// How long what is in flight may take once the server drains.
     pub drain_seconds_max: u32,
+    /// Calls that use keys, of one tenant, a second; 0 is unlimited. A tenant may have its own.
+    pub tenant_uses_per_second: u32,
+    /// The same, of one principal.
+    pub principal_uses_per_second: u32,
+    /// All other calls, of one tenant, a second; 0 is unlimited.
+    pub tenant_management_per_second: u32,
+    /// With so many calls under way no tenant gets more than its share.
+    pub busy_calls: u32,
     /// Data-plane threads; 0 means one for each core.
     pub data_plane_threads: u32,
 }
@@ -235,6 +243,7 @@ impl Limits {
             ("limits.connections_max", self.connections_max, 1..=65_536),
             ("limits.connections_per_address_max", self.connections_per_address_max, 1..=65_536),
             ("limits.streams_per_connection_max", self.streams_per_connection_max, 1..=1_000),
+            ("limits.busy_calls", self.busy_calls, 16..=1_000_000),
             ("limits.drain_seconds_max", self.drain_seconds_max, 1..=3_600),
             ("limits.data_plane_threads", self.data_plane_threads, 0..=256),
         ];
@@ -255,6 +264,10 @@ impl Default for Limits {
             connections_per_address_max: 1_024,
             streams_per_connection_max: 128,
             drain_seconds_max: 30,
+            tenant_uses_per_second: 0,
+            principal_uses_per_second: 0,
+            tenant_management_per_second: 2_000,
+            busy_calls: 512,
             data_plane_threads: 0,
         }
     }

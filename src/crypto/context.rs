@@ -99,13 +99,18 @@ impl EncryptionContext {
     }
 
     /// No pairs.
-    pub fn empty() -> Self {
-        Self::default()
+    pub const fn empty() -> Self {
+        Self { pairs: Vec::new() }
     }
 
     /// The pairs, in ascending order of the key's bytes.
     pub fn pairs(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// The pairs as they are kept.
+    pub fn as_slice(&self) -> &[(String, String)] {
+        &self.pairs
     }
 
     /// Whether there are no pairs.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use quick_cache::sync::Cache;
 
 use crate::keys::{Alias, KeyId, TenantId};
-use crate::policy::{PrincipalId, Role};
+use crate::policy::World;
 use crate::store::RowKey;
 
 use super::error::CustodyError;
@@ -25,7 +25,7 @@ pub(super) struct Caches {
     pub(super) keys: Cache<(TenantId, KeyId), Arc<TrustedKey>>,
     pub(super) versions: Cache<(TenantId, KeyId, u32), Arc<TrustedVersion>>,
     pub(super) aliases: Cache<(TenantId, Alias), KeyId>,
-    pub(super) roles: Cache<(TenantId, PrincipalId), Arc<[Role]>>,
+    pub(super) worlds: Cache<TenantId, Arc<World>>,
 }
 
 // === impl Caches ===
@@ -37,7 +37,7 @@ impl Caches {
             keys: Cache::new(ENTRIES_MAX),
             versions: Cache::new(ENTRIES_MAX),
             aliases: Cache::new(ENTRIES_MAX),
-            roles: Cache::new(ENTRIES_MAX),
+            worlds: Cache::new(WORLDS_MAX),
         }
     }
 
@@ -78,7 +78,7 @@ impl Caches {
         self.keys.clear();
         self.versions.clear();
         self.aliases.clear();
-        self.roles.clear();
+        self.worlds.clear();
     }
 
     fn forget_row(&self, row: &RowKey) {
@@ -102,9 +102,7 @@ impl Caches {
                 }
             }
             BindingRecord::KIND => {
-                if let Some(id) = text(&row.id).and_then(|id| PrincipalId::parse(id).ok()) {
-                    self.roles.remove(&(tenant, id));
-                }
+                self.worlds.remove(&tenant);
             }
             _ => {}
         }
@@ -116,6 +114,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
 }
 
 const ENTRIES_MAX: usize = 100_000;
+const WORLDS_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::keys::{Alias, CampaignId, Key, KeyId, RequestId, State, Version};
-use crate::policy::{Permit, PrincipalId, Role};
+use crate::policy::{HeldRole, Permit, SubjectRef};
 use crate::store::{Commit, Expect, RowKey};
 
 use super::Custody;
@@ -157,26 +157,25 @@ impl Changes<'_> {
         Ok(was.key)
     }
 
-    /// Replaces the roles of `principal` by what `edit` makes of them. Gives the result, sorted.
+    /// Replaces the roles of `subject` by what `edit` makes of them. Gives the result, sorted.
     pub async fn edit_roles(
         &mut self,
-        principal: &PrincipalId,
-        edit: impl FnOnce(&mut Vec<Role>),
-    ) -> Result<Vec<Role>, CustodyError> {
-        let row_id = principal.as_str().as_bytes().to_vec();
+        subject: &SubjectRef,
+        edit: impl FnOnce(&mut Vec<HeldRole>),
+    ) -> Result<Vec<HeldRole>, CustodyError> {
+        let row_id = subject.to_string().into_bytes();
         let found = self.custody.load::<BindingRecord>(&self.tenant, row_id.clone()).await?;
         let revision = found.as_ref().map(|(_, revision)| *revision);
         let mut roles = found.map(|(record, _)| record.roles).unwrap_or_default();
         edit(&mut roles);
-        roles.sort_unstable();
-        roles.dedup();
+        roles.sort_unstable_by(|one, other| one.role.cmp(&other.role));
         if roles.is_empty() {
             if revision.is_some() {
                 let row = self.row_key::<BindingRecord>(row_id);
                 self.remove(row, revision);
             }
         } else {
-            let record = BindingRecord { principal: principal.clone(), roles: roles.clone() };
+            let record = BindingRecord { subject: subject.clone(), roles: roles.clone() };
             self.put(&record, revision);
         }
         Ok(roles)

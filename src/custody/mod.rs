@@ -24,6 +24,7 @@ mod start;
 mod stores;
 mod tenant;
 mod watch;
+mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -87,7 +88,7 @@ impl Custody {
     ) -> Result<&'v Kek, CustodyError> {
         let tenant = permit.tenant();
         let fits = key.tenant == tenant && version.tenant == tenant && version.key() == key.id();
-        if !fits || !permit.covers(wanted) {
+        if !fits || !permit.opens(key.id()) || !permit.covers(wanted) {
             return Err(CustodyError::NotCovered);
         }
         if key.key.disabled {

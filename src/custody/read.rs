@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::crypto::MacKey;
 use crate::keys::{Alias, Key, KeyId, KeyRef, TenantId, Use};
-use crate::policy::{Permit, Principal, Role};
+use crate::policy::{KeyFacts, Permit, SubjectRef};
 use crate::store::{FORMAT, PAGE_ROWS_MAX, Row, RowKey, Scan, Store};
 
 use super::Custody;
@@ -17,17 +17,25 @@ use super::tenant::Tenant;
 // === impl Custody ===
 
 impl Custody {
-    /// The roles that `principal` holds; none if it has no binding. Needs no permit: it is what the
-    /// decision is made from.
-    pub async fn roles(&self, principal: &Principal) -> Result<Arc<[Role]>, CustodyError> {
-        let id = (principal.tenant(), principal.id().clone());
-        let load = async {
-            let tenant = self.tenant(principal.tenant())?;
-            let row_id = principal.id().as_str().as_bytes().to_vec();
-            let binding = self.load::<BindingRecord>(&tenant, row_id).await?;
-            Ok(binding.map(|(record, _)| record.roles).unwrap_or_default().into())
+    /// What a decision may read of the key that `named` names, or of the one that there is not. Needs no
+    /// permit: it is what the decision is made from.
+    pub async fn key_facts(
+        &self,
+        tenant: TenantId,
+        named: &KeyRef,
+    ) -> Result<Arc<KeyFacts>, CustodyError> {
+        let found = async {
+            let id = match named {
+                KeyRef::Id(id) => *id,
+                KeyRef::Alias(alias) => self.key_of_alias(tenant, alias).await?,
+            };
+            self.trusted_key(tenant, id).await
         };
-        self.caches.through(&self.caches.roles, id, load).await
+        match found.await {
+            Ok(key) => Ok(Arc::clone(key.facts())),
+            Err(CustodyError::NotFound) => Ok(Arc::new(KeyFacts::none())),
+            Err(other) => Err(other),
+        }
     }
 
     /// The key that `named` names.
@@ -38,7 +46,7 @@ impl Custody {
     ) -> Result<Arc<TrustedKey>, CustodyError> {
         let id = match named {
             KeyRef::Id(id) => *id,
-            KeyRef::Alias(alias) => self.key_of_alias(permit, alias).await?,
+            KeyRef::Alias(alias) => self.key_of_alias(permit.tenant(), alias).await?,
         };
         self.key_by_id(permit, id).await
     }
@@ -49,12 +57,23 @@ impl Custody {
         permit: &Permit,
         id: KeyId,
     ) -> Result<Arc<TrustedKey>, CustodyError> {
-        let tenant_id = permit.tenant();
+        // A key that the permit is not for is as one that is not there.
+        if !permit.opens(id) {
+            return Err(CustodyError::NotFound);
+        }
+        self.trusted_key(permit.tenant(), id).await
+    }
+
+    async fn trusted_key(
+        &self,
+        tenant_id: TenantId,
+        id: KeyId,
+    ) -> Result<Arc<TrustedKey>, CustodyError> {
         let load = async {
             let tenant = self.tenant(tenant_id)?;
             let found = self.load::<Key>(&tenant, id.as_bytes().to_vec()).await?;
             let (key, revision) = found.ok_or(CustodyError::NotFound)?;
-            Ok(Arc::new(TrustedKey { tenant: tenant_id, key, revision }))
+            Ok(Arc::new(TrustedKey::new(tenant_id, key, revision)))
         };
         self.caches.through(&self.caches.keys, (tenant_id, id), load).await
     }
@@ -121,7 +140,7 @@ impl Custody {
             if revision == key.revision {
                 return Ok(version);
             }
-            *key = Arc::new(TrustedKey { tenant: tenant.id, key: now, revision });
+            *key = Arc::new(TrustedKey::new(tenant.id, now, revision));
         }
     }
 
@@ -135,7 +154,7 @@ impl Custody {
         let tenant = self.tenant(permit.tenant())?;
         let after = after.map(|id| id.as_bytes().to_vec());
         let found = self.records::<Key>(&tenant, Vec::new(), after, limit).await?;
-        let trusted = |(key, revision)| Arc::new(TrustedKey { tenant: tenant.id, key, revision });
+        let trusted = |(key, revision)| Arc::new(TrustedKey::new(tenant.id, key, revision));
         Ok(found.into_iter().map(trusted).collect())
     }
 
@@ -172,7 +191,7 @@ impl Custody {
         Ok(found.into_iter().map(entry).collect())
     }
 
-    /// Role bindings in the order of the principals' names, after `after`, at most `limit`.
+    /// Role bindings in the order of the subjects' names, after `after`, at most `limit`.
     pub async fn role_bindings(
         &self,
         permit: &Permit,
@@ -180,23 +199,39 @@ impl Custody {
         limit: usize,
     ) -> Result<Vec<RoleBinding>, CustodyError> {
         let tenant = self.tenant(permit.tenant())?;
-        let after = after.map(|principal| principal.as_bytes().to_vec());
+        let after = after.map(|subject| subject.as_bytes().to_vec());
         let found = self.records::<BindingRecord>(&tenant, Vec::new(), after, limit).await?;
         let binding = |(record, _): (BindingRecord, u64)| RoleBinding {
-            principal: record.principal,
+            subject: record.subject,
             roles: record.roles,
         };
         Ok(found.into_iter().map(binding).collect())
     }
 
-    async fn key_of_alias(&self, permit: &Permit, alias: &Alias) -> Result<KeyId, CustodyError> {
+    /// The roles that `subject` holds in its own name.
+    pub async fn role_binding(
+        &self,
+        permit: &Permit,
+        subject: &SubjectRef,
+    ) -> Result<RoleBinding, CustodyError> {
+        let tenant = self.tenant(permit.tenant())?;
+        let found = self.load::<BindingRecord>(&tenant, subject.to_string().into_bytes()).await?;
+        let roles = found.map(|(record, _)| record.roles).unwrap_or_default();
+        Ok(RoleBinding { subject: subject.clone(), roles })
+    }
+
+    async fn key_of_alias(
+        &self,
+        tenant_id: TenantId,
+        alias: &Alias,
+    ) -> Result<KeyId, CustodyError> {
         let load = async {
-            let tenant = self.tenant(permit.tenant())?;
+            let tenant = self.tenant(tenant_id)?;
             let row_id = alias.as_str().as_bytes().to_vec();
             let found = self.load::<AliasRecord>(&tenant, row_id).await?;
             Ok(found.ok_or(CustodyError::NotFound)?.0.key)
         };
-        self.caches.through(&self.caches.aliases, (permit.tenant(), alias.clone()), load).await
+        self.caches.through(&self.caches.aliases, (tenant_id, alias.clone()), load).await
     }
 
     /// One verified record and its revision.

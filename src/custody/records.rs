@@ -1,10 +1,10 @@
 //! Records whose MAC was good, as the rest of the program sees them.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::crypto::Kek;
 use crate::keys::{Alias, Key, KeyId, TenantId, Version};
-use crate::policy::{PrincipalId, Role};
+use crate::policy::{HeldRole, KeyFacts, SubjectRef};
 
 use super::rows::VersionRecord;
 
@@ -13,6 +13,7 @@ pub struct TrustedKey {
     pub(super) tenant: TenantId,
     pub(super) key: Key,
     pub(super) revision: u64,
+    facts: Arc<KeyFacts>,
 }
 
 /// A version, verified; its material is opened on first use and then stays open.
@@ -32,18 +33,23 @@ pub struct AliasEntry {
     pub key: KeyId,
 }
 
-/// The roles that a principal holds.
+/// The roles that a principal, or each member of a group, holds.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RoleBinding {
     /// Who.
-    pub principal: PrincipalId,
+    pub subject: SubjectRef,
     /// Which, sorted.
-    pub roles: Vec<Role>,
+    pub roles: Vec<HeldRole>,
 }
 
 // === impl TrustedKey ===
 
 impl TrustedKey {
+    pub(super) fn new(tenant: TenantId, key: Key, revision: u64) -> Self {
+        let (id, ring, tags) = (key.id, key.key_ring.clone(), key.tags.pairs().clone());
+        Self { tenant, key, revision, facts: Arc::new(KeyFacts { id, ring, tags }) }
+    }
+
     /// The key.
     pub fn key(&self) -> &Key {
         &self.key
@@ -52,6 +58,11 @@ impl TrustedKey {
     /// The id.
     pub fn id(&self) -> KeyId {
         self.key.id
+    }
+
+    /// What a decision may read of it.
+    pub fn facts(&self) -> &Arc<KeyFacts> {
+        &self.facts
     }
 
     /// The store's revision at which the key last changed.

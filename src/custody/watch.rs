@@ -119,11 +119,10 @@ impl Custody {
                 continue;
             }
             let shown = match (key.kind, change) {
-                (Key::KIND, Change::Put(row)) => KeyChange::Key(TrustedKey {
-                    tenant: tenant.id,
-                    key: tenant.trust(row)?,
-                    revision: row.revision,
-                }),
+                (Key::KIND, Change::Put(row)) => {
+                    let key = TrustedKey::new(tenant.id, tenant.trust(row)?, row.revision);
+                    KeyChange::Key(key)
+                }
                 (VersionRecord::KIND, Change::Put(row)) => KeyChange::Version(TrustedVersion {
                     tenant: tenant.id,
                     record: tenant.trust(row)?,

@@ -154,6 +154,74 @@ actions! {
     ReadMetrics = "operator.metrics";
 }
 
+impl Action {
+    /// Whether it is done to one key. All others are done to the tenant as a whole.
+    pub const fn is_on_key(self) -> bool {
+        match self {
+            Self::GenerateDataKey
+            | Self::GenerateDataKeyWithoutPlaintext
+            | Self::Encrypt
+            | Self::Decrypt
+            | Self::ReEncryptFrom
+            | Self::ReEncryptTo
+            | Self::Inspect
+            | Self::GetKey
+            | Self::UpdateKey
+            | Self::DisableKey
+            | Self::EnableKey
+            | Self::RotateKey
+            | Self::PrepareVersion
+            | Self::ListVersions
+            | Self::GetVersion
+            | Self::SuspendVersion
+            | Self::ResumeVersion
+            | Self::RestrictVersion
+            | Self::UnrestrictVersion
+            | Self::CompromiseVersion
+            | Self::ScheduleDestroy
+            | Self::ScheduleDestroyNotSafe
+            | Self::DestroyVersion
+            | Self::CancelDestroy
+            | Self::SetAlias
+            | Self::DeleteAlias
+            | Self::GetCensus
+            | Self::RetireCheck
+            | Self::WaiveUnnamedStore
+            | Self::BeginScan
+            | Self::ReportScan
+            | Self::CreateCampaign
+            | Self::SetLadder
+            | Self::GetLadder
+            | Self::ResumeLadder
+            | Self::StepLadder
+            | Self::GetExposure => true,
+            Self::GenerateRandom
+            | Self::CreateKey
+            | Self::ListKeys
+            | Self::ListAliases
+            | Self::WatchKeys
+            | Self::RegisterStore
+            | Self::ListStores
+            | Self::ReportRestore
+            | Self::GetCampaign
+            | Self::ListCampaigns
+            | Self::PauseCampaign
+            | Self::ResumeCampaign
+            | Self::AbandonCampaign
+            | Self::ReportProgress
+            | Self::DecideProblem
+            | Self::RotateDue
+            | Self::BindRole
+            | Self::UnbindRole
+            | Self::ListRoleBindings
+            | Self::WhoAmI
+            | Self::ReadAudit
+            | Self::Status
+            | Self::ReadMetrics => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -1,16 +1,17 @@
-//! The decision, and the value that proves it.
+//! The value that proves a decision.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::keys::{TenantId, Use};
+use crate::keys::{KeyId, TenantId, Use};
 use crate::policy::action::Action;
-use crate::policy::principal::{Principal, PrincipalId};
-use crate::policy::role::Role;
+use crate::policy::principal::Principal;
 
-/// Proof that a principal may take an action in its own tenant.
+/// Proof that a principal may take an action in its own tenant, on one key where the action is on one.
 ///
-/// Only [`decide`] makes one, and whatever acts demands one: it says in whose tenant rows may be read
-/// and what may be done with material, so that a use case has no other tenant to name.
+/// Only a decision makes one, and whatever acts demands one: it says in whose tenant rows may be read,
+/// which key they may be of and what may be done with material, so that a use case has no other tenant
+/// and no other key to name.
 ///
 /// ```compile_fail
 /// use bulla::policy::{Action, Permit, Principal, PrincipalId};
@@ -22,38 +23,72 @@ use crate::policy::role::Role;
 pub struct Permit {
     principal: Principal,
     action: Action,
+    key: Option<KeyId>,
+    decided_by: Arc<[Arc<str>]>,
+    reads_encryption_context: bool,
 }
 
 /// The principal may not. What is missing is for the audit record, never for the caller.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Denied {
-    /// No role that the principal holds gives the action.
-    #[error("no role gives this action")]
-    NoRole,
+    /// Nothing allows it.
+    #[error("no policy allows this")]
+    NoPolicy,
+    /// A policy forbids it.
+    #[error("a policy forbids this")]
+    Forbidden {
+        /// Which.
+        policies: Arc<[Arc<str>]>,
+    },
+    /// A policy that could apply could not be evaluated.
+    #[error("a policy could not be evaluated")]
+    PolicyError {
+        /// Which.
+        policies: Arc<[Arc<str>]>,
+    },
     /// The principal would change what it itself holds.
     #[error("a principal may not change its own roles")]
     OwnRoles,
-}
-
-/// Decides. Denies unless one of the roles that `principal` holds gives `action`; `whom` is the
-/// principal that the action is about, if it is about one.
-pub fn decide(
-    principal: &Principal,
-    action: Action,
-    roles: &[Role],
-    whom: Option<&PrincipalId>,
-) -> Result<Permit, Denied> {
-    if whom.is_some_and(|whom| whom == principal.id()) {
-        return Err(Denied::OwnRoles);
-    }
-    let given =
-        action == Action::WhoAmI || roles.iter().any(|role| role.actions().contains(&action));
-    if given { Ok(Permit { principal: principal.clone(), action }) } else { Err(Denied::NoRole) }
+    /// The credential is not good for this.
+    #[error("the credential is not good for this")]
+    OutOfScope,
+    /// Whoever manages access uses no key.
+    #[error("whoever manages access uses no key")]
+    NoGod,
+    /// The principal holds two roles that exclude each other.
+    #[error("the principal holds two roles that exclude each other")]
+    SeparationOfDuties,
+    /// The tenant is suspended.
+    #[error("the tenant is suspended")]
+    Suspended,
+    /// The question is about another tenant. A defect of this program.
+    #[error("the question is about another tenant")]
+    OtherTenant,
 }
 
 // === impl Permit ===
 
 impl Permit {
+    pub(super) fn new(
+        principal: Principal,
+        action: Action,
+        key: Option<KeyId>,
+        decided_by: Arc<[Arc<str>]>,
+    ) -> Self {
+        Self { principal, action, key, decided_by, reads_encryption_context: false }
+    }
+
+    /// The same, decided by something that read the encryption context.
+    #[must_use]
+    pub(super) fn reading_encryption_context(self) -> Self {
+        Self { reads_encryption_context: true, ..self }
+    }
+
+    /// Whether it stands for the very encryption context that was asked about, and for no other.
+    pub fn reads_encryption_context(&self) -> bool {
+        self.reads_encryption_context
+    }
+
     /// Whose it is.
     pub fn principal(&self) -> &Principal {
         &self.principal
@@ -69,6 +104,21 @@ impl Permit {
         self.action
     }
 
+    /// The one key that it is for; none where the action is on the tenant as a whole.
+    pub fn key(&self) -> Option<KeyId> {
+        self.key
+    }
+
+    /// Whether rows of this key may be read and its material used with it.
+    pub fn opens(&self, key: KeyId) -> bool {
+        self.key.is_none_or(|own| own == key)
+    }
+
+    /// The ids of the policies that decided.
+    pub fn decided_by(&self) -> &Arc<[Arc<str>]> {
+        &self.decided_by
+    }
+
     /// Whether it covers this use of a version's material.
     pub fn covers(&self, wanted: Use) -> bool {
         self.action.uses().contains(&wanted)
@@ -79,10 +129,17 @@ impl Permit {
 
 impl Denied {
     /// The class in the audit record.
-    pub const fn class(self) -> &'static str {
+    pub const fn class(&self) -> &'static str {
         match self {
-            Self::NoRole => "no_role",
+            Self::NoPolicy => "no_policy",
+            Self::Forbidden { .. } => "forbidden",
+            Self::PolicyError { .. } => "policy_error",
             Self::OwnRoles => "own_roles",
+            Self::OutOfScope => "out_of_scope",
+            Self::NoGod => "no_god",
+            Self::SeparationOfDuties => "separation_of_duties",
+            Self::Suspended => "tenant_suspended",
+            Self::OtherTenant => "other_tenant",
         }
     }
 }
@@ -90,58 +147,5 @@ impl Denied {
 impl fmt::Display for Permit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} may {}", self.principal.id(), self.action.name())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn principal(path: &str) -> Principal {
-        let id = PrincipalId::parse(&format!("spiffe://demo.bulla/{path}")).unwrap();
-        Principal::new(id, TenantId::from_bytes([1; 16]))
-    }
-
-    #[test]
-    fn nothing_is_allowed_without_a_role_but_to_ask_who_one_is() {
-        for action in Action::ALL {
-            let decision = decide(&principal("app"), *action, &[], None);
-            assert_eq!(decision.is_ok(), *action == Action::WhoAmI, "{action:?}");
-        }
-    }
-
-    #[test]
-    fn d02_each_role_gives_its_own_actions_and_no_other() {
-        for role in Role::ALL {
-            for action in Action::ALL {
-                let decision = decide(&principal("app"), *action, &[role], None);
-                let given = role.actions().contains(action) || *action == Action::WhoAmI;
-                assert_eq!(decision.is_ok(), given, "{role} {action:?}");
-                if let Ok(permit) = decision {
-                    assert_eq!(permit.action(), *action);
-                    assert_eq!(permit.tenant(), TenantId::from_bytes([1; 16]));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn d09_nobody_changes_their_own_roles() {
-        let operator = principal("operator");
-        let bind = |whom: &PrincipalId| {
-            decide(&operator, Action::BindRole, &[Role::Operator], Some(whom)).map(|_| ())
-        };
-        assert_eq!(bind(operator.id()), Err(Denied::OwnRoles));
-        assert_eq!(bind(principal("app").id()), Ok(()));
-    }
-
-    #[test]
-    fn a_permit_covers_only_the_uses_of_its_action() {
-        let permit =
-            decide(&principal("app"), Action::ReEncryptFrom, &[Role::KeyRewrapper], None).unwrap();
-        assert!(permit.covers(Use::ReEncryptFrom));
-        assert!(!permit.covers(Use::Decrypt));
-        assert!(!permit.covers(Use::Wrap));
     }
 }

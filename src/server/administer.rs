@@ -10,7 +10,7 @@ use crate::config::{Config, StoreKind};
 use crate::crypto::OsRandom;
 use crate::custody::{self, Custody, KeyFile, SealError};
 use crate::keys::TenantId;
-use crate::policy::{Action, PrincipalId, Role};
+use crate::policy::{Action, PrincipalId, RoleName, SubjectRef};
 use crate::service::{BindRole, Caller, Desk, Refusal, RoleChange};
 use crate::trail::Lane;
 
@@ -19,7 +19,7 @@ use super::error::ServerError;
 
 /// Roles to give: principals and roles, in the tenants of their trust domains.
 #[derive(Clone, Debug, Default)]
-pub struct Bindings(Vec<(PrincipalId, Role)>);
+pub struct Bindings(Vec<(PrincipalId, RoleName)>);
 
 /// How an installation is made.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ impl Bindings {
             let (principal, role) =
                 text.rsplit_once('=').ok_or_else(|| wrong("must be PRINCIPAL=ROLE".to_owned()))?;
             let principal = PrincipalId::parse(principal).map_err(|e| wrong(e.to_string()))?;
-            let role = Role::parse(role).map_err(|e| wrong(format!("the role {e}")))?;
+            let role = RoleName::parse(role).map_err(|e| wrong(e.to_string()))?;
             if tenant_of(config, &principal).is_none() {
                 return Err(wrong("its trust domain is not configured".to_owned()));
             }
@@ -132,8 +132,9 @@ async fn give_each(config: &Config, desk: &Desk, bindings: &Bindings) -> Result<
     for (principal, role) in &bindings.0 {
         let tenant = tenant_id(config, &desk.office().custody, principal)?;
         let bind = BindRole {
-            principal: principal.clone(),
-            role: *role,
+            subject: SubjectRef::Principal(principal.clone()),
+            role: role.clone(),
+            expire_time: None,
             change: RoleChange::Bind,
             request: None,
         };

@@ -12,6 +12,7 @@ use crate::config::{Config, MemoryLock, StoreKind};
 use crate::crypto::memory::{self, Locked};
 use crate::crypto::{OsRandom, self_test};
 use crate::custody::{self, Budget, Custody, Installed, KeyFile};
+use crate::limits::{Limiter, Rates};
 use crate::metrics::Metrics;
 use crate::service::Office;
 use crate::store::sqlite::SqliteStore;
@@ -130,7 +131,14 @@ pub(super) fn office(
         destructions_per_hour_max: config.rotation.destructions_per_hour_max,
     };
     let started = Instant::now();
-    Arc::new(Office { custody, trail, clock, started, environment, budget, metrics })
+    let limits = config.limits;
+    let rates = Rates {
+        uses_per_second: limits.tenant_uses_per_second,
+        principal_uses_per_second: limits.principal_uses_per_second,
+        management_per_second: limits.tenant_management_per_second,
+    };
+    let limiter = Limiter::new(limits.busy_calls, rates);
+    Arc::new(Office { custody, trail, clock, started, environment, budget, metrics, limiter })
 }
 
 /// Refuses a file of secrets that others can read.

@@ -2,18 +2,21 @@
 
 use crate::audit::Record;
 use crate::custody::{Custody, Past, RequestKey, RoleBinding};
-use crate::policy::{Action, Permit, PrincipalId, Role};
+use crate::keys::Timestamp;
+use crate::policy::{Action, HeldRole, Permit, PrincipalId, RoleName, SubjectRef};
 
 use super::change::{Change, Changed};
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
 
 /// Gives a role, or takes it away.
 pub struct BindRole {
     /// Whose.
-    pub principal: PrincipalId,
+    pub subject: SubjectRef,
     /// Which.
-    pub role: Role,
+    pub role: RoleName,
+    /// When it ends, if it is given for a time.
+    pub expire_time: Option<Timestamp>,
     /// Give or take.
     pub change: RoleChange,
     /// The caller's id for this request.
@@ -31,7 +34,7 @@ pub enum RoleChange {
 
 /// Role bindings, by principal.
 pub struct ListRoleBindings {
-    /// After this principal.
+    /// After this subject.
     pub after: Option<String>,
     /// 1 to 1000.
     pub page_size: usize,
@@ -47,7 +50,7 @@ pub struct WhoAmIReply {
     /// The tenant's name.
     pub tenant: String,
     /// Sorted.
-    pub roles: Vec<Role>,
+    pub roles: Vec<RoleName>,
 }
 
 // === impl BindRole ===
@@ -62,24 +65,31 @@ impl Change for BindRole {
         }
     }
 
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
     fn request(&self) -> Option<&RequestKey> {
         self.request.as_ref()
     }
 
-    fn whom(&self) -> Option<&PrincipalId> {
-        Some(&self.principal)
+    fn whom(&self) -> Option<&SubjectRef> {
+        Some(&self.subject)
     }
 
     fn describe(&self, record: &mut Record) {
-        record.detail = format!("principal={} role={}", self.principal, self.role).into();
+        record.detail = format!("principal={} role={}", self.subject, self.role).into();
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
         let mut changes = act.custody.change(act.permit)?;
         changes
-            .edit_roles(&self.principal, |roles| match self.change {
-                RoleChange::Bind => roles.push(self.role),
-                RoleChange::Unbind => roles.retain(|role| *role != self.role),
+            .edit_roles(&self.subject, |roles| {
+                roles.retain(|held| held.role != self.role);
+                if self.change == RoleChange::Bind {
+                    let (role, expire_time) = (self.role.clone(), self.expire_time);
+                    roles.push(HeldRole { role, expire_time });
+                }
             })
             .await?;
         Ok(Changed { changes, past: Past::default() })
@@ -91,9 +101,7 @@ impl Change for BindRole {
         permit: &Permit,
         _: Past,
     ) -> Result<RoleBinding, Refusal> {
-        let whose = crate::policy::Principal::new(self.principal.clone(), permit.tenant());
-        let roles = custody.roles(&whose).await?.to_vec();
-        Ok(RoleBinding { principal: self.principal.clone(), roles })
+        Ok(custody.role_binding(permit, &self.subject).await?)
     }
 }
 
@@ -104,13 +112,17 @@ impl UseCase for ListRoleBindings {
 
     const ACTION: Action = Action::ListRoleBindings;
 
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
     fn describe(&self, _: &mut Record) {}
 
     async fn act(self, act: &mut Act<'_>) -> Result<Self::Reply, Refusal> {
         let bindings =
             act.custody.role_bindings(act.permit, self.after.as_deref(), self.page_size).await?;
         let full = bindings.len() == self.page_size;
-        let next = bindings.last().filter(|_| full).map(|last| last.principal.to_string());
+        let next = bindings.last().filter(|_| full).map(|last| last.subject.to_string());
         Ok((bindings, next))
     }
 }
@@ -122,6 +134,10 @@ impl UseCase for WhoAmI {
 
     const ACTION: Action = Action::WhoAmI;
 
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
     fn describe(&self, _: &mut Record) {}
 
     async fn act(self, act: &mut Act<'_>) -> Result<WhoAmIReply, Refusal> {
@@ -129,7 +145,7 @@ impl UseCase for WhoAmI {
         Ok(WhoAmIReply {
             principal: principal.id().clone(),
             tenant: act.custody.tenant_name(principal.tenant()).unwrap_or_default(),
-            roles: act.roles().to_vec(),
+            roles: act.roles(),
         })
     }
 }

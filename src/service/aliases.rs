@@ -1,12 +1,13 @@
 //! Names that point at keys.
 
 use crate::audit::Record;
+use crate::crypto::EncryptionContext;
 use crate::custody::{AliasEntry, Custody, Past, RequestKey};
 use crate::keys::{Alias, KeyRef};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::read_keys::made;
 use super::refusal::Refusal;
 
@@ -47,6 +48,10 @@ impl Change for SetAlias {
         Action::SetAlias
     }
 
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
+    }
+
     fn request(&self) -> Option<&RequestKey> {
         self.request.as_ref()
     }
@@ -71,7 +76,10 @@ impl Change for SetAlias {
             key.aliases.push(self.alias.clone());
             changes.put_key(&key, &target);
             if let Some(other) = pointed_at {
-                let other = act.custody.key_by_id(act.permit, other).await?;
+                // It loses a name: a right of its own.
+                let (named, nothing) = (KeyRef::Id(other), EncryptionContext::empty());
+                let may = act.also_on(Action::SetAlias, &named, &nothing).await?;
+                let other = act.custody.key_by_id(&may, other).await?;
                 let mut key = other.key().clone();
                 key.aliases.retain(|alias| *alias != self.alias);
                 changes.put_key(&key, &other);
@@ -92,6 +100,10 @@ impl Change for DeleteAlias {
 
     fn action(&self) -> Action {
         Action::DeleteAlias
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(KeyRef::Alias(self.alias.clone()))
     }
 
     fn request(&self) -> Option<&RequestKey> {
@@ -125,6 +137,10 @@ impl UseCase for ListAliases {
 
     const ACTION: Action = Action::ListAliases;
 
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
     fn describe(&self, record: &mut Record) {
         if let Some(key) = &self.key {
             record.detail = format!("key={key}").into();
@@ -152,7 +168,14 @@ impl UseCase for ListAliases {
         let entries = act.custody.aliases(act.permit, self.after.as_ref(), self.page_size).await?;
         let full = entries.len() == self.page_size;
         let next = entries.last().filter(|_| full).map(|last| last.alias.clone());
-        Ok((entries, next))
+        let mut seen = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let key = KeyRef::Id(entry.key);
+            if act.may_see(&*act.custody.key_facts(act.permit.tenant(), &key).await?) {
+                seen.push(entry);
+            }
+        }
+        Ok((seen, next))
     }
 }
 

@@ -5,9 +5,9 @@ use crate::audit::Record;
 use crate::custody::{Changes, Custody, CustodyError, Past, RequestKey};
 use crate::keys::{CampaignId, KeyId};
 use crate::metrics::{Happened, Outcome};
-use crate::policy::{Action, Permit, PrincipalId};
+use crate::policy::{Action, Permit, SubjectRef};
 
-use super::perform::{Act, Caller, Desk, caught};
+use super::perform::{About, Act, Caller, Desk, caught};
 use super::refusal::Refusal;
 
 /// Something that a caller can have changed.
@@ -18,11 +18,14 @@ pub trait Change: Send + Sync {
     /// What the caller must be allowed to do.
     fn action(&self) -> Action;
 
+    /// What it is done to.
+    fn about(&self) -> About<'_>;
+
     /// The caller's id for this request and its digest, if it gave one.
     fn request(&self) -> Option<&RequestKey>;
 
-    /// The principal whose rights it would change, if it is about one.
-    fn whom(&self) -> Option<&PrincipalId> {
+    /// Whose rights it would change, if it is about somebody's.
+    fn whom(&self) -> Option<&SubjectRef> {
         None
     }
 
@@ -64,17 +67,23 @@ impl Desk {
         asked: Result<C, Refusal>,
     ) -> Result<C::Reply, Refusal> {
         let mut record = self.draft(caller, action.name());
+        let _under_way = match self.admit(caller, action, record.items) {
+            Ok(under_way) => under_way,
+            Err(limited) => return self.turn_away(record, limited).await,
+        };
         let work = async {
             let whom = asked.as_ref().ok().and_then(Change::whom);
             if let Ok(change) = &asked {
                 change.describe(&mut record);
             }
-            let (permit, roles) = self.decide(caller, action, whom).await?;
+            let asker = self.asker(caller).await?;
+            let about = asked.as_ref().ok().map(Change::about);
+            let decided = self.decide(&asker, action, about, whom, &mut record).await?;
             let change = asked?;
-            let mut act = self.act(caller, &permit, &roles, &mut record);
+            let mut act = self.act(&asker, &decided, &mut record)?;
             let past = self.commit_once(&change, &mut act).await;
             self.office().metrics.changed(act.happened, ended(&past));
-            change.reply(&self.office().custody, &permit, past?).await
+            change.reply(&self.office().custody, act.permit, past?).await
         };
         let outcome = caught(work).await;
         self.close(record, outcome).await

@@ -9,7 +9,7 @@ use crate::keys::Trigger;
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::read_keys::made;
 use super::refusal::Refusal;
 use super::version_change::VersionChange;
@@ -32,6 +32,10 @@ impl Change for CompromiseVersion {
 
     fn action(&self) -> Action {
         Action::CompromiseVersion
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.0.key.clone())
     }
 
     fn request(&self) -> Option<&RequestKey> {

@@ -10,7 +10,7 @@ use crate::policy::{Action, Permit};
 
 use super::campaign_stores::{check_movable, known_stores, registered};
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::read_campaigns::CampaignView;
 use super::refusal::Refusal;
 
@@ -39,6 +39,10 @@ impl Change for CreateCampaign {
 
     fn action(&self) -> Action {
         Action::CreateCampaign
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
     }
 
     fn request(&self) -> Option<&RequestKey> {

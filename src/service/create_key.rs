@@ -8,7 +8,7 @@ use crate::keys::{
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::read_keys::KeyView;
 use super::refusal::Refusal;
 
@@ -41,6 +41,10 @@ impl Change for CreateKey {
 
     fn action(&self) -> Action {
         Action::CreateKey
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
     }
 
     fn request(&self) -> Option<&RequestKey> {

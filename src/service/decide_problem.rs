@@ -10,7 +10,7 @@ use crate::policy::{Action, Permit};
 
 use super::campaign_stores::registered;
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::refusal::Refusal;
 
 /// A decision.
@@ -20,7 +20,7 @@ pub struct DecideProblem {
     /// In which of its stores.
     pub store: StoreRef,
     /// About which blob.
-    pub about: About,
+    pub about: Which,
     /// What was decided.
     pub decision: Decision,
     /// Why.
@@ -30,7 +30,7 @@ pub struct DecideProblem {
 }
 
 /// Which of a store's problems a decision is about.
-pub enum About {
+pub enum Which {
     /// What stands in this place, if it still is what was decided about.
     Place(ProblemPlace, Option<BlobDigest>),
     /// This content, which stands in one place only.
@@ -44,6 +44,10 @@ impl Change for DecideProblem {
 
     fn action(&self) -> Action {
         Action::DecideProblem
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
     }
 
     fn request(&self) -> Option<&RequestKey> {
@@ -103,8 +107,8 @@ impl DecideProblem {
     ) -> Result<TrustedProblem, Refusal> {
         let (campaign, store) = (self.campaign, progress.store());
         let (place, digest) = match &self.about {
-            About::Place(place, digest) => (place.clone(), *digest),
-            About::Content(digest) => {
+            Which::Place(place, digest) => (place.clone(), *digest),
+            Which::Content(digest) => {
                 let mut problems = custody.campaign_problems(permit, campaign, store).await?;
                 problems.retain(|problem| problem.digest == *digest);
                 match <[Problem; 1]>::try_from(problems) {
@@ -127,9 +131,9 @@ impl DecideProblem {
     }
 }
 
-// === impl About ===
+// === impl Which ===
 
-impl fmt::Display for About {
+impl fmt::Display for Which {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Place(place, None) => write!(formatter, "place={:?}", place.as_str()),

@@ -8,7 +8,7 @@ use crate::custody::{CustodyError, TrustedKey, TrustedVersion};
 use crate::keys::{KeyId, KeyRef, Use};
 use crate::policy::{Action, Permit};
 
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, BlobOf, UseCase};
 use super::record::{Tally, recorded};
 use super::refusal::Refusal;
 
@@ -49,20 +49,27 @@ pub(super) struct Found {
 // === impl Decrypt ===
 
 impl Decrypt {
-    async fn open(&self, act: &mut Act<'_>) -> Result<Opened, Refusal> {
+    fn blob(&self) -> BlobOf<'_> {
+        BlobOf { key: key_of(&self.ciphertext), context: &self.context }
+    }
+
+    /// Opens it, the call's blob of this number.
+    async fn open(&self, act: &mut Act<'_>, number: usize) -> Result<Opened, Refusal> {
         let header = client_header(&self.ciphertext)?;
         act.record.key = Some(KeyId::from_bytes(*header.key_id()));
         act.record.version = header.version();
         act.record.store = header.store();
         if let Some(wanted) = &self.key {
-            let wanted = act.custody.key(act.permit, wanted).await?;
-            if wanted.id().as_bytes() != header.key_id() {
+            // Named, a key that may not be used is as one that is not there.
+            let wanted = act.key_named(wanted, &self.context).await?;
+            if wanted.as_bytes() != header.key_id() {
                 return Err(Refusal::InvalidCiphertext { class: "other_key" });
             }
         }
-        let found = Found::of(act, act.permit, header).await?;
-        let kek = found.material(act, act.permit, Use::Decrypt)?;
-        let binding = Binding::new(&found.header, act.permit.tenant().as_bytes(), &self.context);
+        let permit = act.permit_for(number)?;
+        let found = Found::of(act, permit, header).await?;
+        let kek = found.material(act, permit, Use::Decrypt)?;
+        let binding = Binding::new(&found.header, permit.tenant().as_bytes(), &self.context);
         Ok(Opened {
             plaintext: kek.open(&binding, &self.ciphertext)?,
             key: found.key.id(),
@@ -77,13 +84,17 @@ impl UseCase for Decrypt {
 
     const ACTION: Action = Action::Decrypt;
 
+    fn about(&self) -> About<'_> {
+        About::Blobs(vec![self.blob()])
+    }
+
     fn describe(&self, record: &mut Record) {
         record.items = 1;
         record.context = recorded(&self.context);
     }
 
     async fn act(self, act: &mut Act<'_>) -> Result<Opened, Refusal> {
-        self.open(act).await
+        self.open(act, 0).await
     }
 }
 
@@ -94,6 +105,10 @@ impl UseCase for DecryptMany {
 
     const ACTION: Action = Action::Decrypt;
 
+    fn about(&self) -> About<'_> {
+        About::Blobs(each_blob(&self.0, Decrypt::blob))
+    }
+
     fn describe(&self, record: &mut Record) {
         record.items = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
     }
@@ -101,9 +116,9 @@ impl UseCase for DecryptMany {
     async fn act(self, act: &mut Act<'_>) -> Result<Self::Reply, Refusal> {
         let mut results = Vec::with_capacity(self.0.len());
         let mut tally = Tally::default();
-        for item in self.0 {
+        for (number, item) in self.0.into_iter().enumerate() {
             let result = match item {
-                Ok(item) => item.open(act).await,
+                Ok(item) => item.open(act, number).await,
                 Err(refusal) => Err(refusal),
             };
             tally.count(act.record, result.as_ref().err());
@@ -147,6 +162,21 @@ impl Found {
     ) -> Result<&Kek, Refusal> {
         Ok(act.custody.material(permit, &self.key, &self.version, wanted)?)
     }
+}
+
+/// The key that a blob's header names.
+pub(super) fn key_of(blob: &[u8]) -> Option<KeyId> {
+    client_header(blob).ok().map(|header| KeyId::from_bytes(*header.key_id()))
+}
+
+/// What is decided about each item of a batch. One that did not parse is about no key.
+pub(super) fn each_blob<'a, I>(
+    items: &'a [Result<I, Refusal>],
+    blob: impl Fn(&'a I) -> BlobOf<'a>,
+) -> Vec<BlobOf<'a>> {
+    static NOTHING: EncryptionContext = EncryptionContext::empty();
+    let nothing = || BlobOf { key: None, context: &NOTHING };
+    items.iter().map(|item| item.as_ref().map_or_else(|_| nothing(), &blob)).collect()
 }
 
 /// The header of a blob that a client may hold: a KEK's row or a backup is none (attack F06).

@@ -2,11 +2,11 @@
 
 use crate::audit::Record;
 use crate::custody::{Custody, Mandate, Past, RequestKey, Spend};
-use crate::keys::{KeyId, Step};
+use crate::keys::{KeyId, KeyRef, Step};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::refusal::Refusal;
 
 /// A version to destroy now.
@@ -26,6 +26,10 @@ impl Change for DestroyVersion {
 
     fn action(&self) -> Action {
         Action::DestroyVersion
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(KeyRef::Id(self.key))
     }
 
     fn request(&self) -> Option<&RequestKey> {

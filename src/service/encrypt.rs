@@ -7,7 +7,7 @@ use crate::crypto::EncryptionContext;
 use crate::keys::{KeyId, KeyRef};
 use crate::policy::Action;
 
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::record::recorded;
 use super::refusal::Refusal;
 use super::wrapping::Wrapping;
@@ -40,6 +40,10 @@ impl UseCase for Encrypt {
     type Reply = Wrapped;
 
     const ACTION: Action = Action::Encrypt;
+
+    fn about(&self) -> About<'_> {
+        About::Wrap(self.key.clone(), &self.context)
+    }
 
     fn describe(&self, record: &mut Record) {
         record.store = self.store;

@@ -7,7 +7,7 @@ use crate::census::{VersionUse, VersionUseKind, uses};
 use crate::keys::{KeyId, KeyRef, StoreName, TenantId, Timestamp};
 use crate::policy::Action;
 
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
 
 /// A version that may have leaked.
@@ -57,6 +57,10 @@ impl UseCase for GetExposure {
     type Reply = ExposureView;
 
     const ACTION: Action = Action::GetExposure;
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
+    }
 
     fn describe(&self, record: &mut Record) {
         record.version = self.version;

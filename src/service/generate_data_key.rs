@@ -5,7 +5,7 @@ use crate::crypto::EncryptionContext;
 use crate::keys::{KeyId, KeyRef};
 use crate::policy::Action;
 
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::record::recorded;
 use super::refusal::Refusal;
 use super::wrapping::Wrapping;
@@ -50,6 +50,10 @@ impl<const PLAINTEXT: bool> UseCase for GenerateDataKeys<PLAINTEXT> {
 
     const ACTION: Action =
         if PLAINTEXT { Action::GenerateDataKey } else { Action::GenerateDataKeyWithoutPlaintext };
+
+    fn about(&self) -> About<'_> {
+        About::Wrap(self.key.clone(), &self.context)
+    }
 
     fn describe(&self, record: &mut Record) {
         record.store = self.store;

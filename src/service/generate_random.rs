@@ -6,7 +6,7 @@ use crate::audit::Record;
 use crate::custody::CustodyError;
 use crate::policy::Action;
 
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
 
 /// 1 to 1024 random bytes.
@@ -21,6 +21,10 @@ impl UseCase for GenerateRandom {
     type Reply = Zeroizing<Vec<u8>>;
 
     const ACTION: Action = Action::GenerateRandom;
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
 
     fn describe(&self, record: &mut Record) {
         record.items = 1;

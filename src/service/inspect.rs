@@ -1,13 +1,13 @@
 //! Says what a blob's header claims, and where that version stands. Opens nothing.
 
 use crate::audit::Record;
-use crate::crypto::BLOB_OVERHEAD_BYTES;
+use crate::crypto::{BLOB_OVERHEAD_BYTES, EncryptionContext};
 use crate::custody::CustodyError;
 use crate::keys::{Alias, KeyId, State, Use};
 use crate::policy::Action;
 
-use super::decrypt::client_header;
-use super::perform::{Act, UseCase};
+use super::decrypt::{client_header, key_of};
+use super::perform::{About, Act, BlobOf, UseCase};
 use super::refusal::Refusal;
 
 /// A blob to look at.
@@ -42,6 +42,11 @@ impl UseCase for Inspect {
     type Reply = Inspected;
 
     const ACTION: Action = Action::Inspect;
+
+    fn about(&self) -> About<'_> {
+        static NOTHING: EncryptionContext = EncryptionContext::empty();
+        About::Blobs(vec![BlobOf { key: key_of(&self.ciphertext), context: &NOTHING }])
+    }
 
     fn describe(&self, record: &mut Record) {
         record.items = 1;

@@ -9,7 +9,7 @@ use crate::keys::{KeyRef, Ladder, Place, Reason, Rung, State, Step};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::read_keys::made;
 use super::refusal::Refusal;
 use super::version_change::VersionChange;
@@ -58,6 +58,10 @@ impl Change for SetLadder {
         Action::SetLadder
     }
 
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
+    }
+
     fn request(&self) -> Option<&RequestKey> {
         self.request.as_ref()
     }
@@ -98,6 +102,10 @@ impl UseCase for GetLadder {
 
     const ACTION: Action = Action::GetLadder;
 
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
+    }
+
     fn describe(&self, record: &mut Record) {
         record.detail = format!("key={}", self.key).into();
     }
@@ -121,6 +129,10 @@ impl Change for ResumeLadder {
 
     fn action(&self) -> Action {
         Action::ResumeLadder
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.0.key.clone())
     }
 
     fn request(&self) -> Option<&RequestKey> {

@@ -53,7 +53,7 @@ pub use change::{Change, Changed};
 pub use compromise_version::{CompromiseVersion, Compromised};
 pub use create_campaign::CreateCampaign;
 pub use create_key::CreateKey;
-pub use decide_problem::{About, DecideProblem};
+pub use decide_problem::{DecideProblem, Which};
 pub use decrypt::{Decrypt, DecryptMany, Opened};
 pub use destroy_version::DestroyVersion;
 pub use encrypt::{Encrypt, Wrapped};

@@ -3,11 +3,11 @@
 
 use crate::audit::Record;
 use crate::custody::{Custody, Mandate, Past, RequestKey, Spend};
-use crate::keys::{KeyId, Reason};
+use crate::keys::{KeyId, KeyRef, Reason};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::refusal::Refusal;
 
 /// A key to prepare.
@@ -27,6 +27,10 @@ impl Change for PrepareVersion {
 
     fn action(&self) -> Action {
         Action::PrepareVersion
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(KeyRef::Id(self.key))
     }
 
     fn request(&self) -> Option<&RequestKey> {

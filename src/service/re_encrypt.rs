@@ -8,8 +8,8 @@ use crate::crypto::{BLOB_OVERHEAD_BYTES, Binding, Drawn, EncryptionContext, Head
 use crate::keys::{KeyId, KeyRef, Use};
 use crate::policy::{Action, Permit};
 
-use super::decrypt::{Found, client_header};
-use super::perform::{Act, UseCase};
+use super::decrypt::{Found, client_header, each_blob, key_of};
+use super::perform::{About, Act, BlobOf, UseCase};
 use super::record::{Tally, recorded};
 use super::refusal::Refusal;
 use super::wrapping::Wrapping;
@@ -55,30 +55,37 @@ pub struct Moved {
 // === impl ReEncrypt ===
 
 impl ReEncrypt {
-    /// Needs two rights: to move from the source key (the permit), and `to` move to the destination.
+    fn blob(&self) -> BlobOf<'_> {
+        BlobOf { key: key_of(&self.ciphertext), context: &self.context }
+    }
+
+    /// Moves it, the call's blob of this number. Needs two rights: to move from the source key, and to
+    /// move to the destination.
     async fn carry(
         &self,
         act: &mut Act<'_>,
-        to: &Permit,
+        number: usize,
         way: &mut Way<'_>,
     ) -> Result<Moved, Refusal> {
         let header = client_header(&self.ciphertext)?;
         act.record.key = Some(KeyId::from_bytes(*header.key_id()));
         act.record.version = header.version();
         act.record.store = header.store();
-        let source = way.from(act, header).await?;
-        let tenant = act.permit.tenant();
-        let from_kek = source.material(act, act.permit, Use::ReEncryptFrom)?;
+        let from = act.permit_for(number)?;
+        let source = way.from(act, from, header).await?;
+        let tenant = from.tenant();
+        let from_kek = source.material(act, from, Use::ReEncryptFrom)?;
         let from_binding = Binding::new(&source.header, tenant.as_bytes(), &self.context);
 
         let to_key = match &self.destination.key {
             Some(named) => named.clone(),
             None => KeyRef::Id(source.key.id()),
         };
-        let wrapping = way.to(act, to, to_key).await?;
+        let context = self.destination.context.as_ref().unwrap_or(&self.context);
+        let destined = way.to(act, to_key, context).await?;
+        let Destined { permit: to, wrapping, .. } = &*destined;
         let kek = wrapping.material(act, to)?;
         let store = self.destination.store.unwrap_or(source.header.store());
-        let context = self.destination.context.as_ref().unwrap_or(&self.context);
         let binding = wrapping.binding(to, store, context)?;
         let drawn = &mut way.drawn;
         let ciphertext = from_kek.rewrap(&from_binding, &self.ciphertext, kek, &binding, drawn)?;
@@ -100,15 +107,18 @@ impl UseCase for ReEncrypt {
 
     const ACTION: Action = Action::ReEncryptFrom;
 
+    fn about(&self) -> About<'_> {
+        About::Blobs(vec![self.blob()])
+    }
+
     fn describe(&self, record: &mut Record) {
         record.items = 1;
         record.context = recorded(&self.context);
     }
 
     async fn act(self, act: &mut Act<'_>) -> Result<Moved, Refusal> {
-        let to = act.also(Action::ReEncryptTo)?;
         let mut way = Way::new(act, 1);
-        let moved = self.carry(act, &to, &mut way).await?;
+        let moved = self.carry(act, 0, &mut way).await?;
         act.office.metrics.moved(1);
         Ok(moved)
     }
@@ -121,18 +131,21 @@ impl UseCase for ReEncryptMany {
 
     const ACTION: Action = Action::ReEncryptFrom;
 
+    fn about(&self) -> About<'_> {
+        About::Blobs(each_blob(&self.0, ReEncrypt::blob))
+    }
+
     fn describe(&self, record: &mut Record) {
         record.items = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
     }
 
     async fn act(self, act: &mut Act<'_>) -> Result<Self::Reply, Refusal> {
-        let to = act.also(Action::ReEncryptTo)?;
         let mut results = Vec::with_capacity(self.0.len());
         let mut tally = Tally::default();
         let mut way = Way::new(act, self.0.len());
-        for item in self.0 {
+        for (number, item) in self.0.into_iter().enumerate() {
             let result = match item {
-                Ok(item) => item.carry(act, &to, &mut way).await,
+                Ok(item) => item.carry(act, number, &mut way).await,
                 Err(refusal) => Err(refusal),
             };
             tally.count(act.record, result.as_ref().err());
@@ -151,7 +164,15 @@ impl UseCase for ReEncryptMany {
 struct Way<'c> {
     drawn: Drawn<'c>,
     from: Option<Found>,
-    to: Option<(KeyRef, Wrapping)>,
+    to: Option<Arc<Destined>>,
+}
+
+/// Where a blob goes, and the right to move it there.
+struct Destined {
+    key: KeyRef,
+    context: EncryptionContext,
+    permit: Permit,
+    wrapping: Wrapping,
 }
 
 // === impl Way ===
@@ -161,23 +182,39 @@ impl<'c> Way<'c> {
         Self { drawn: Drawn::new(act.custody.random(), blobs), from: None, to: None }
     }
 
-    async fn from(&mut self, act: &Act<'_>, header: Header) -> Result<Found, Refusal> {
+    async fn from(
+        &mut self,
+        act: &Act<'_>,
+        permit: &Permit,
+        header: Header,
+    ) -> Result<Found, Refusal> {
         let known = self.from.as_ref().filter(|known| {
             (known.header.key_id(), known.header.version()) == (header.key_id(), header.version())
         });
         if let Some(Found { key, version, .. }) = known {
             return Ok(Found { header, key: Arc::clone(key), version: Arc::clone(version) });
         }
-        let found = Found::of(act, act.permit, header).await?;
+        let found = Found::of(act, permit, header).await?;
         Ok(self.from.insert(found).clone())
     }
 
-    async fn to(&mut self, act: &Act<'_>, to: &Permit, key: KeyRef) -> Result<Wrapping, Refusal> {
-        if let Some((_, wrapping)) = self.to.as_ref().filter(|(known, _)| *known == key) {
-            return Ok(wrapping.clone());
+    async fn to(
+        &mut self,
+        act: &Act<'_>,
+        key: KeyRef,
+        context: &EncryptionContext,
+    ) -> Result<Arc<Destined>, Refusal> {
+        let known = self.to.as_ref().filter(|known| {
+            let reads = known.permit.reads_encryption_context();
+            known.key == key && (!reads || known.context == *context)
+        });
+        if let Some(known) = known {
+            return Ok(Arc::clone(known));
         }
-        let wrapping = Wrapping::of(act, to, &key).await?;
-        self.to = Some((key, wrapping.clone()));
-        Ok(wrapping)
+
+        let permit = act.also_on(Action::ReEncryptTo, &key, context).await?;
+        let wrapping = Wrapping::of(act, &permit, &key).await?;
+        let destined = Destined { key, context: context.clone(), permit, wrapping };
+        Ok(Arc::clone(self.to.insert(Arc::new(destined))))
     }
 }

@@ -6,7 +6,7 @@ use crate::trail::Trail;
 
 pub use crate::trail::Entry as AuditRecord;
 
-use super::perform::{Act, Caller, Desk, UseCase};
+use super::perform::{About, Act, Caller, Desk, UseCase};
 use super::refusal::Refusal;
 
 /// A page of records, or the beginning of a tail.
@@ -35,6 +35,10 @@ impl UseCase for ReadAudit {
     type Reply = AuditPage;
 
     const ACTION: Action = Action::ReadAudit;
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
 
     fn describe(&self, _: &mut Record) {}
 

@@ -11,7 +11,7 @@ use crate::policy::{Action, Permit};
 
 use super::campaign_stores::scan_since_pass;
 use super::decide_problem::progress_of;
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
 
 /// One campaign.
@@ -153,6 +153,10 @@ impl UseCase for GetCampaign {
 
     const ACTION: Action = Action::GetCampaign;
 
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
     fn describe(&self, record: &mut Record) {
         record.detail = format!("campaign={}", self.campaign).into();
     }
@@ -170,6 +174,10 @@ impl UseCase for ListCampaigns {
     type Reply = CampaignPage;
 
     const ACTION: Action = Action::ListCampaigns;
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
 
     fn describe(&self, record: &mut Record) {
         if let Some(key) = &self.key {
@@ -220,6 +228,10 @@ impl UseCase for ListProblems {
     type Reply = ProblemPage;
 
     const ACTION: Action = Action::GetCampaign;
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
 
     fn describe(&self, record: &mut Record) {
         record.detail = format!("campaign={} problems", self.campaign).into();

@@ -9,7 +9,7 @@ use crate::custody::{TrustedKey, TrustedVersion};
 use crate::keys::{KeyId, KeyRef, StoreName};
 use crate::policy::Action;
 
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
 
 /// The census of one key.
@@ -38,6 +38,10 @@ impl UseCase for GetCensus {
     type Reply = CensusView;
 
     const ACTION: Action = Action::GetCensus;
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
+    }
 
     fn describe(&self, record: &mut Record) {
         record.detail = format!("key={}", self.key).into();

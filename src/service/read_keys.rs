@@ -7,7 +7,7 @@ use crate::custody::{Custody, TrustedKey, TrustedVersion};
 use crate::keys::{KeyId, KeyRef, KeyRing, State};
 use crate::policy::{Action, Permit};
 
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
 
 /// One key.
@@ -98,6 +98,10 @@ impl UseCase for GetKey {
 
     const ACTION: Action = Action::GetKey;
 
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
+    }
+
     fn describe(&self, record: &mut Record) {
         record.detail = format!("key={}", self.key).into();
     }
@@ -116,6 +120,10 @@ impl UseCase for ListKeys {
 
     const ACTION: Action = Action::ListKeys;
 
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
     fn describe(&self, record: &mut Record) {
         if let Some(ring) = &self.key_ring {
             record.detail = format!("key_ring={ring}").into();
@@ -131,7 +139,7 @@ impl UseCase for ListKeys {
             let at_end = found.len() < self.page_size;
             for key in found {
                 after = Some(key.id());
-                if !self.wants(&key) {
+                if !self.wants(&key) || !act.may_see(key.facts()) {
                     continue;
                 }
                 page.keys.push(KeyView::of(act.custody, act.permit, key).await?);
@@ -163,6 +171,10 @@ impl UseCase for GetVersion {
 
     const ACTION: Action = Action::GetVersion;
 
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
+    }
+
     fn describe(&self, record: &mut Record) {
         record.version = self.version;
     }
@@ -180,6 +192,10 @@ impl UseCase for ListVersions {
     type Reply = VersionPage;
 
     const ACTION: Action = Action::ListVersions;
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
+    }
 
     fn describe(&self, record: &mut Record) {
         record.detail = format!("key={}", self.key).into();

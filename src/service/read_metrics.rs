@@ -6,7 +6,7 @@ use crate::audit::Record;
 use crate::metrics::{Metrics, Readings};
 use crate::policy::Action;
 
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
 
 /// Asks.
@@ -29,6 +29,10 @@ impl UseCase for ReadMetrics {
     type Reply = Counted;
 
     const ACTION: Action = Action::ReadMetrics;
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
 
     fn describe(&self, _: &mut Record) {}
 

@@ -5,6 +5,7 @@ use crate::census::Effect;
 use crate::crypto::{ContextError, OpenFailure, RewrapFailure, VersionZero, WrapFailure};
 use crate::custody::CustodyError;
 use crate::keys::{CampaignId, IllegalStep, KeyRefusal, State, StoreNumber};
+use crate::limits::Limited;
 use crate::policy::Denied;
 use crate::trail::TrailError;
 
@@ -95,6 +96,9 @@ pub enum Refusal {
         /// The limit.
         problem: String,
     },
+    /// More calls than the tenant or the principal may make now.
+    #[error("{0}")]
+    RateLimited(Limited),
     /// The store cannot be read or written now.
     #[error("the store is unavailable; try again")]
     StoreUnavailable {
@@ -167,6 +171,7 @@ impl Refusal {
             Self::CampaignState(_) | Self::CampaignAtWork { .. } => ErrorReason::CampaignState,
             Self::Conflict | Self::StoreHeld(_) => ErrorReason::Conflict,
             Self::TooLarge { .. } => ErrorReason::TooLarge,
+            Self::RateLimited(_) => ErrorReason::RateLimited,
             Self::StoreUnavailable { .. } => ErrorReason::StoreUnavailable,
             Self::AuditUnavailable { .. } => ErrorReason::AuditUnavailable,
             Self::Internal { .. } => ErrorReason::Internal,
@@ -185,6 +190,7 @@ impl Refusal {
             Self::VersionNotUsable { state, .. } => state.name(),
             Self::RetireNotSafe { word, .. } => word,
             Self::CampaignState(step) => step.state.name(),
+            Self::RateLimited(limited) => limited.class,
             Self::CampaignAtWork { state, .. } => state.name(),
             Self::ContextTooLarge(_)
             | Self::KeyDisabled
@@ -193,6 +199,16 @@ impl Refusal {
             | Self::Conflict
             | Self::StoreUnavailable { .. }
             | Self::AuditUnavailable { .. } => "",
+        }
+    }
+
+    /// What the log is told of a failure; empty where there is nothing to tell.
+    pub fn problem(&self) -> &str {
+        match self {
+            Self::StoreUnavailable { problem }
+            | Self::AuditUnavailable { problem }
+            | Self::Internal { problem, .. } => problem,
+            _ => "",
         }
     }
 
@@ -215,6 +231,7 @@ impl Refusal {
             | Self::CampaignAtWork { .. }
             | Self::StoreHeld(_)
             | Self::AlreadyExists { .. }
+            | Self::RateLimited(_)
             | Self::TooLarge { .. } => true,
         }
     }

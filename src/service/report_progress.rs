@@ -17,7 +17,7 @@ use crate::policy::Action;
 
 use super::campaign_stores::{check_movable, registered, scan_since_pass, summary};
 use super::decide_problem::progress_of;
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::read_campaigns::CampaignStore;
 use super::refusal::Refusal;
 
@@ -82,6 +82,10 @@ impl UseCase for ReportProgress {
     type Reply = Progressed;
 
     const ACTION: Action = Action::ReportProgress;
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
 
     fn describe(&self, record: &mut Record) {
         record.detail = format!("campaign={} store={}", self.campaign, self.store).into();

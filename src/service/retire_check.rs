@@ -11,7 +11,7 @@ use crate::custody::{Changes, Read, TrustedVersion};
 use crate::keys::{KeyId, KeyRef, StoreNumber};
 use crate::policy::Action;
 
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
 
 /// Can this version be let go?
@@ -41,6 +41,10 @@ impl UseCase for RetireCheck {
     type Reply = Judged;
 
     const ACTION: Action = Action::RetireCheck;
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
+    }
 
     fn describe(&self, record: &mut Record) {
         record.version = self.version;

@@ -8,7 +8,7 @@ use crate::custody::{DuePlace, Mandate, Spend};
 use crate::keys::{KeyId, KeyRef, Reason, State, Timestamp};
 use crate::policy::Action;
 
-use super::perform::{Act, Caller, Desk, UseCase};
+use super::perform::{About, Act, Caller, Desk, UseCase};
 use super::prepare_version::PrepareVersion;
 use super::read_keys::KeyView;
 use super::refusal::Refusal;
@@ -80,7 +80,7 @@ impl Desk {
         key: KeyId,
         mandate: Mandate,
     ) -> Result<Option<Rotated>, Refusal> {
-        let permit = self.still_may(caller, Action::RotateKey).await?;
+        let permit = self.still_may_on(caller, Action::RotateKey, key).await?;
         let custody = &self.office().custody;
         let reason = || Reason::parse("due").unwrap_or_default();
         let is_waiting = async || -> Result<Option<u64>, Refusal> {
@@ -123,6 +123,10 @@ impl UseCase for ListDue {
     type Reply = DueKeys;
 
     const ACTION: Action = Action::RotateDue;
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
 
     fn describe(&self, _: &mut Record) {}
 

@@ -8,7 +8,7 @@ use crate::keys::{KeyRef, KeyRefusal, Place, Reason, State, Trigger};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::read_keys::{KeyView, made};
 use super::refusal::Refusal;
 
@@ -39,6 +39,10 @@ impl Change for RotateKey {
 
     fn action(&self) -> Action {
         Action::RotateKey
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
     }
 
     fn request(&self) -> Option<&RequestKey> {

@@ -12,7 +12,7 @@ use crate::keys::{KeyRef, ScanId, StoreRef};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::refusal::Refusal;
 
 /// A scan to begin. One that is under way on the same key and store is given up.
@@ -45,6 +45,10 @@ impl Change for BeginScan {
 
     fn action(&self) -> Action {
         Action::BeginScan
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
     }
 
     fn request(&self) -> Option<&RequestKey> {
@@ -93,6 +97,10 @@ impl Change for ReportScan {
 
     fn action(&self) -> Action {
         Action::ReportScan
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
     }
 
     fn request(&self) -> Option<&RequestKey> {

@@ -11,7 +11,7 @@ use crate::keys::DestroyWait;
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::refusal::Refusal;
 use super::retire_check::judge;
 use super::version_change::{VersionChange, changed_version};
@@ -33,6 +33,10 @@ impl Change for ScheduleDestroy {
 
     fn action(&self) -> Action {
         Action::ScheduleDestroy
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.of.key.clone())
     }
 
     fn request(&self) -> Option<&RequestKey> {

@@ -6,7 +6,7 @@ use crate::audit::Record;
 use crate::metrics::SchedulerReading;
 use crate::policy::Action;
 
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
 
 /// Asks.
@@ -36,6 +36,10 @@ impl UseCase for Status {
     type Reply = StatusReply;
 
     const ACTION: Action = Action::Status;
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
 
     fn describe(&self, _: &mut Record) {}
 

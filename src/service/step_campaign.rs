@@ -8,7 +8,7 @@ use crate::policy::{Action, Permit};
 
 use super::campaign_stores::check_movable;
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::read_campaigns::CampaignView;
 use super::refusal::Refusal;
 
@@ -63,6 +63,10 @@ impl Change for StepCampaign {
 
     fn action(&self) -> Action {
         self.order.action()
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
     }
 
     fn request(&self) -> Option<&RequestKey> {

@@ -3,11 +3,11 @@
 use crate::audit::Record;
 use crate::census::VersionCensus;
 use crate::custody::{Custody, Mandate, Past, Read, RequestKey, Spend, TrustedVersion, Turn};
-use crate::keys::{Climb, Hit, KeyId, Ladder, Place, Standing, Step, Version};
+use crate::keys::{Climb, Hit, KeyId, KeyRef, Ladder, Place, Standing, Step, Version};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::{Act, Caller, Desk};
+use super::perform::{About, Act, Caller, Desk};
 use super::refusal::Refusal;
 use super::retire_check::{Judged, judge};
 
@@ -40,9 +40,11 @@ impl Desk {
         mandate: Mandate,
     ) -> Result<bool, Refusal> {
         let step = StepLadder { key, version, mandate };
-        let (permit, roles) = self.decide(caller, Action::StepLadder, None).await?;
         let mut unwritten = self.draft(caller, Action::StepLadder.name());
-        if step.decide(&self.act(caller, &permit, &roles, &mut unwritten)).await?.is_none() {
+        let asker = self.asker(caller).await?;
+        let about = Some(step.about());
+        let decided = self.decide(&asker, Action::StepLadder, about, None, &mut unwritten).await?;
+        if step.decide(&self.act(&asker, &decided, &mut unwritten)?).await?.is_none() {
             return Ok(false);
         }
         self.perform_change(caller, Action::StepLadder, Ok(step)).await?;
@@ -75,6 +77,10 @@ impl Change for StepLadder {
 
     fn action(&self) -> Action {
         Action::StepLadder
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(KeyRef::Id(self.key))
     }
 
     fn request(&self) -> Option<&RequestKey> {

@@ -8,7 +8,7 @@ use crate::keys::Step;
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::refusal::Refusal;
 use super::version_change::{VersionChange, changed_version};
 
@@ -67,6 +67,10 @@ impl Change for StepVersion {
 
     fn action(&self) -> Action {
         self.step.action()
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.of.key.clone())
     }
 
     fn request(&self) -> Option<&RequestKey> {

@@ -7,7 +7,7 @@ use crate::keys::{Owner, Reason, StoreName, StoreNumber, StoreRef};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::{Act, UseCase};
+use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
 
 /// A place where blobs are kept, to be given a number.
@@ -81,6 +81,10 @@ impl Change for RegisterStore {
         Action::RegisterStore
     }
 
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
     fn request(&self) -> Option<&RequestKey> {
         self.request.as_ref()
     }
@@ -125,6 +129,10 @@ impl UseCase for ListStores {
 
     const ACTION: Action = Action::ListStores;
 
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
     fn describe(&self, _: &mut Record) {}
 
     async fn act(self, act: &mut Act<'_>) -> Result<StorePage, Refusal> {
@@ -143,6 +151,10 @@ impl Change for ReportRestore {
 
     fn action(&self) -> Action {
         Action::ReportRestore
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
     }
 
     fn request(&self) -> Option<&RequestKey> {

@@ -8,7 +8,7 @@ use crate::keys::{
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::read_keys::KeyView;
 use super::refusal::Refusal;
 
@@ -53,6 +53,10 @@ impl Change for UpdateKey {
 
     fn action(&self) -> Action {
         Action::UpdateKey
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
     }
 
     fn request(&self) -> Option<&RequestKey> {
@@ -110,6 +114,10 @@ impl Change for SetKeyEnabled {
 
     fn action(&self) -> Action {
         if self.enabled { Action::EnableKey } else { Action::DisableKey }
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
     }
 
     fn request(&self) -> Option<&RequestKey> {

@@ -7,7 +7,7 @@ use crate::keys::{KeyRef, Reason};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
-use super::perform::Act;
+use super::perform::{About, Act};
 use super::refusal::Refusal;
 
 /// A version whose blobs that name no store need no scan.
@@ -29,6 +29,10 @@ impl Change for WaiveUnnamedStore {
 
     fn action(&self) -> Action {
         Action::WaiveUnnamedStore
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Key(self.key.clone())
     }
 
     fn request(&self) -> Option<&RequestKey> {

@@ -3,9 +3,10 @@
 use crate::audit::Record;
 use crate::custody::{self, AliasEntry, TrustedVersion};
 use crate::keys::Alias;
+use crate::keys::KeyRef;
 use crate::policy::Action;
 
-use super::perform::{Act, Caller, Desk, UseCase};
+use super::perform::{About, Act, Caller, Desk, UseCase};
 use super::read_keys::KeyView;
 use super::refusal::Refusal;
 
@@ -42,6 +43,10 @@ impl UseCase for WatchKeys {
 
     const ACTION: Action = Action::WatchKeys;
 
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
     fn describe(&self, _: &mut Record) {}
 
     async fn act(self, act: &mut Act<'_>) -> Result<u64, Refusal> {
@@ -62,7 +67,8 @@ impl Desk {
     /// The next changes after `after`, waiting a moment if there are none. The right to watch is
     /// asked for again each time: it may have been taken away.
     pub async fn watch_on(&self, caller: &Caller, after: u64) -> Result<WatchPage, Refusal> {
-        let permit = self.still_may(caller, Action::WatchKeys).await?;
+        let asker = self.asker(caller).await?;
+        let permit = asker.ask_at_all(Action::WatchKeys)?;
         let custody = &self.office().custody;
         let page = custody.watch(&permit, after).await?;
         if page.revision == after {
@@ -70,6 +76,18 @@ impl Desk {
         }
         let mut changes = Vec::with_capacity(page.changes.len());
         for (at, change) in page.changes {
+            let key = match &change {
+                custody::KeyChange::Key(key) => Some(key.id()),
+                custody::KeyChange::Version(version) => Some(version.key()),
+                custody::KeyChange::Alias(entry) => Some(entry.key),
+                // A name that is gone tells nothing of a key.
+                custody::KeyChange::AliasRemoved(_) => None,
+            };
+            if let Some(key) = key
+                && !asker.may_see(&*custody.key_facts(permit.tenant(), &KeyRef::Id(key)).await?)
+            {
+                continue;
+            }
             let change = match change {
                 custody::KeyChange::Key(key) => {
                     KeyChange::Key(KeyView::of(custody, &permit, key.into()).await?)

@@ -14,7 +14,10 @@ use bulla::keys::{
     CampaignId, Description, HolderId, KeyId, KeyRef, Owner, Reason, RotationLimit, RotationPeriod,
     StoreName, StoreNumber, StoreRef, Tags, TenantId,
 };
-use bulla::policy::{Action, Permit, Principal, PrincipalId, Role, decide};
+use bulla::policy::{
+    Action, CredentialKind, Permit, Principal, PrincipalId, Role, Subject, SubjectRef,
+    decide_internal,
+};
 use bulla::service::{
     BindRole, Caller, CampaignOrder, CampaignView, CreateCampaign, CreateKey, Desk, GetCampaign,
     Office, Progressed, Refusal, ReportProgress, RoleChange, RotateKey, Said, StepCampaign,
@@ -64,6 +67,7 @@ impl Program {
             environment: "development",
             budget: Budget { rotations_per_hour_max: 600, destructions_per_hour_max: 100 },
             metrics: Arc::default(),
+            limiter: Arc::default(),
         };
         let desk = Desk::new(Arc::new(office), lane);
         let none = (KeyId::from_bytes([0; 16]), CampaignId::from_bytes([0; 16]));
@@ -85,7 +89,10 @@ impl Program {
 
     fn caller(&self, name: &str) -> Caller {
         let source = "127.0.0.1:1".parse().unwrap();
-        Caller::remote(self.principal(name), source)
+        Caller::remote(
+            Subject::new(self.principal(name), CredentialKind::Certificate).into(),
+            source,
+        )
     }
 
     fn principal(&self, name: &str) -> Principal {
@@ -94,12 +101,18 @@ impl Program {
     }
 
     fn permit(&self, action: Action, role: Role) -> Permit {
-        decide(&self.principal("manager"), action, &[role], None).unwrap()
+        decide_internal(&self.principal("manager"), role, action).unwrap()
     }
 
     async fn bind(&self, name: &str, role: Role) {
         let principal = self.principal(name).id().clone();
-        let bind = BindRole { principal, role, change: RoleChange::Bind, request: None };
+        let bind = BindRole {
+            subject: SubjectRef::Principal(principal),
+            role: role.into(),
+            expire_time: None,
+            change: RoleChange::Bind,
+            request: None,
+        };
         let installer = Caller::installer(self.tenant);
         self.desk.perform_change(&installer, Action::BindRole, Ok(bind)).await.unwrap();
     }

@@ -48,6 +48,7 @@ const ROWS: &[Row] = &[
     row_of("campaign", Floor(2), "thiserror"),
     row_of("store", Floor(2), "async_trait parking_lot rusqlite rustix thiserror tokio"),
     row_of("census", Floor(3), "thiserror"),
+    row_of("limits", Floor(3), "quick_cache thiserror"),
     row_of("trail", Floor(3), "parking_lot rustix thiserror tokio"),
     row_of("auth", Floor(3), "rustls rustls_pki_types thiserror webpki"),
     row_of(

@@ -38,6 +38,32 @@ pub struct Tenant {
     pub key_generation: u32,
     #[prost(int64, tag = "4")]
     pub create_time_ms: i64,
+    #[prost(string, tag = "5")]
+    pub description: ::prost::alloc::string::String,
+    #[prost(bool, tag = "6")]
+    pub suspended: bool,
+    #[prost(string, tag = "7")]
+    pub suspend_reason: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "8")]
+    pub limits: ::core::option::Option<TenantLimitsBody>,
+}
+/// 0: the installation's default.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TenantLimitsBody {
+    #[prost(uint32, tag = "1")]
+    pub uses_per_second: u32,
+    #[prost(uint32, tag = "2")]
+    pub principal_uses_per_second: u32,
+    #[prost(uint32, tag = "3")]
+    pub management_per_second: u32,
+    #[prost(uint32, tag = "4")]
+    pub keys: u32,
+    #[prost(uint32, tag = "5")]
+    pub versions_per_key: u32,
+    #[prost(uint32, tag = "6")]
+    pub policies: u32,
+    #[prost(uint32, tag = "7")]
+    pub grants: u32,
 }
 /// Kind 4, id = 16-byte key id.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -132,11 +158,17 @@ pub struct AliasBody {
     #[prost(bytes = "vec", tag = "1")]
     pub key_id: ::prost::alloc::vec::Vec<u8>,
 }
-/// Kind 7, id = the principal in UTF-8.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// Kind 7, id = the subject in UTF-8: a principal, or group:NAME#member.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RoleBindingBody {
     #[prost(string, repeated, tag = "1")]
     pub roles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// By role, for those that end.
+    #[prost(btree_map = "string, int64", tag = "2")]
+    pub expire_times_ms: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        i64,
+    >,
 }
 /// Kind 8, id = SHA-256 of principal and request_id: the outcome of a mutation, kept 24 hours.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -434,6 +466,154 @@ pub struct ReplicaBody {
     #[prost(int64, tag = "2")]
     pub report_time_ms: i64,
 }
+/// Kind 21, id = the policy's id in UTF-8.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyBody {
+    /// One Cedar statement.
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub description: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(int64, tag = "4")]
+    pub update_time_ms: i64,
+}
+/// Kind 22, id = SHA-256 of object#relation@subject.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RelationBody {
+    #[prost(string, tag = "1")]
+    pub object: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub relation: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub subject: ::prost::alloc::string::String,
+}
+/// Kind 23, id = 16-byte grant id. due_at is the expire time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GrantBody {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "3")]
+    pub actions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub encryption_context: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// 0: none.
+    #[prost(int64, tag = "5")]
+    pub expire_time_ms: i64,
+    #[prost(string, tag = "6")]
+    pub retiring_principal: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub grantor: ::prost::alloc::string::String,
+    #[prost(int64, tag = "9")]
+    pub create_time_ms: i64,
+}
+/// Kind 24, id = the account's name in UTF-8.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ServiceAccountBody {
+    #[prost(string, tag = "1")]
+    pub description: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub scope: ::core::option::Option<ScopeBody>,
+    #[prost(int64, tag = "3")]
+    pub create_time_ms: i64,
+    /// 16-byte ids, at most two alive.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub credential_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// Empty lists do not restrict.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ScopeBody {
+    #[prost(string, repeated, tag = "1")]
+    pub actions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub key_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    #[prost(string, repeated, tag = "3")]
+    pub key_rings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub encryption_context: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    #[prost(string, repeated, tag = "5")]
+    pub networks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Kind 25, id = 16-byte credential id. due_at is the expire time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CredentialBody {
+    #[prost(string, tag = "1")]
+    pub service_account: ::prost::alloc::string::String,
+    /// SHA-256 of the 32 secret bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub secret_digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "3")]
+    pub create_time_ms: i64,
+    #[prost(int64, tag = "4")]
+    pub expire_time_ms: i64,
+    #[prost(int64, tag = "5")]
+    pub last_use_time_ms: i64,
+    #[prost(string, tag = "6")]
+    pub last_use_address: ::prost::alloc::string::String,
+}
+/// Kind 26, id = 16-byte proposal id. due_at is the expire time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposalBody {
+    #[prost(string, tag = "1")]
+    pub method: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub action: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "4")]
+    pub summary: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub proposer: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub group: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "8")]
+    pub needed: u32,
+    #[prost(message, repeated, tag = "9")]
+    pub votes: ::prost::alloc::vec::Vec<VoteBody>,
+    /// As in bulla.kms.v1.ProposalState; EXPIRED is told by the time.
+    #[prost(uint32, tag = "10")]
+    pub state: u32,
+    #[prost(int64, tag = "11")]
+    pub create_time_ms: i64,
+    #[prost(int64, tag = "12")]
+    pub expire_time_ms: i64,
+    #[prost(bool, tag = "13")]
+    pub break_glass: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VoteBody {
+    #[prost(string, tag = "1")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub approves: bool,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(int64, tag = "4")]
+    pub time_ms: i64,
+}
+/// Kind 27, id = the action's name in UTF-8.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApprovalRuleBody {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub needed: u32,
+    #[prost(uint64, tag = "3")]
+    pub lifetime_ms: u64,
+}
 /// Kind 28, id = 16-byte key id, u32 store: the last campaign that moves, or moved, the key's blobs out of the
 /// store. While that one has not ended, no other may begin there.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -489,6 +669,21 @@ pub struct AuditRecord {
     /// Bytes of plaintext that were wrapped, of all items.
     #[prost(uint64, tag = "22")]
     pub wrapped_bytes: u64,
+    /// certificate, token, service_account, exchanged or internal
+    #[prost(string, tag = "23")]
+    pub credential_kind: ::prost::alloc::string::String,
+    /// The end user whose token came with the call.
+    #[prost(string, tag = "24")]
+    pub end_user: ::prost::alloc::string::String,
+    /// The policies that decided.
+    #[prost(string, repeated, tag = "25")]
+    pub policies: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The store's revision that the decision was made at.
+    #[prost(uint64, tag = "26")]
+    pub policy_revision: u64,
+    /// The proposal that was approved for it.
+    #[prost(string, tag = "27")]
+    pub approval: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuditItem {

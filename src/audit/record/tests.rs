@@ -55,6 +55,11 @@ fn as_stored(record: &Record<'_>) -> stored::AuditRecord {
         destination_version: record.destination.map_or(0, |to| to.version),
         destination_store: record.destination.map_or(0, |to| to.store),
         wrapped_bytes: record.wrapped_bytes,
+        credential_kind: record.credential_kind.to_string(),
+        end_user: record.end_user.to_string(),
+        policies: record.policies.iter().map(ToString::to_string).collect(),
+        policy_revision: record.policy_revision,
+        approval: record.approval.to_string(),
     }
 }
 
@@ -105,6 +110,7 @@ prop_compose! {
         context in proptest::collection::vec((text(40), text(40)), 0..8),
         item_details in proptest::collection::vec(item(), 0..8),
         destination in moved(),
+        decided in (proptest::collection::vec(text(8), 0..4), any::<u64>(), text(16), text(40)),
     ) -> Record<'static> {
         Record {
             tenant: ids.0.map(TenantId::from_bytes),
@@ -123,6 +129,17 @@ prop_compose! {
             item_details,
             destination,
             wrapped_bytes: numbers.2,
+            // An empty one is not told from none by the format.
+            policies: decided
+                .0
+                .iter()
+                .filter(|id| !id.is_empty())
+                .map(|id| Arc::from(&**id))
+                .collect(),
+            policy_revision: decided.1,
+            approval: decided.2,
+            credential_kind: clip(&decided.3, MAX_NAME_BYTES).into_owned().into(),
+            end_user: decided.3,
             ..Record::new(time_us, names.1, outcome)
         }
     }
@@ -188,6 +205,11 @@ fn fullest() -> Record<'static> {
         ],
         destination: Some(LONGEST_DESTINATION_ITEM),
         wrapped_bytes: u64::MAX,
+        credential_kind: long(MAX_NAME_BYTES),
+        end_user: long(MAX_PRINCIPAL_BYTES),
+        policies: vec![Arc::from("x".repeat(MAX_NAME_BYTES)); MAX_POLICIES].into(),
+        policy_revision: u64::MAX,
+        approval: long(MAX_NAME_BYTES),
         ..Record::new(-1, long(MAX_NAME_BYTES), Outcome::Failed)
     }
 }

@@ -110,8 +110,10 @@ fn keys(written: &mut Written) {
     }
     written.put(&AliasRecord { alias: Alias::parse("cards").unwrap(), key: KEY });
     written.put(&BindingRecord {
-        principal: PrincipalId::parse("spiffe://demo.bulla/app").unwrap(),
-        roles: vec![Role::KeyUser, Role::Auditor],
+        subject: SubjectRef::parse("spiffe://demo.bulla/app").unwrap(),
+        roles: ["key-user", "auditor"]
+            .map(|role| HeldRole { role: RoleName::parse(role).unwrap(), expire_time: None })
+            .into(),
     });
     written.put(&RequestRecord {
         id: [7; 32],

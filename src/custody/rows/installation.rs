@@ -127,6 +127,7 @@ impl Record for TenantRecord {
             wrapped_key: self.wrapped_key.clone(),
             key_generation: self.key_generation,
             create_time_ms: self.create_time.unix_ms(),
+            ..stored::Tenant::default()
         }
         .encode_to_vec()
     }

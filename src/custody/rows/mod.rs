@@ -19,7 +19,7 @@ use crate::keys::{
     Alias, CampaignId, Description, Key, KeyId, KeyRing, Reason, RotationLimit, RotationPeriod,
     State, Tags, Timestamp, Version, VersionParts,
 };
-use crate::policy::{PrincipalId, Role};
+use crate::policy::{HeldRole, RoleName, SubjectRef};
 
 pub(super) use campaigns::{ClaimRecord, ProblemRecord, ProgressRecord};
 pub(super) use census::{CENSUS_ROW, CensusPosition, CensusRecord, ScansRecord, WaiverRecord};
@@ -62,11 +62,11 @@ pub(super) struct AliasRecord {
     pub(super) key: KeyId,
 }
 
-/// The roles that a principal holds.
+/// The roles that a principal, or each member of a group, holds.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct BindingRecord {
-    pub(super) principal: PrincipalId,
-    pub(super) roles: Vec<Role>,
+    pub(super) subject: SubjectRef,
+    pub(super) roles: Vec<HeldRole>,
 }
 
 /// The outcome of a mutation, kept for a caller that asks again.
@@ -261,7 +261,7 @@ impl Record for BindingRecord {
     const KIND: u8 = 7;
 
     fn row_id(&self) -> Vec<u8> {
-        self.principal.as_str().as_bytes().to_vec()
+        self.subject.to_string().into_bytes()
     }
 
     fn due_at(&self) -> Option<Timestamp> {
@@ -269,20 +269,29 @@ impl Record for BindingRecord {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let roles = self.roles.iter().map(ToString::to_string).collect();
-        stored::RoleBindingBody { roles }.encode_to_vec()
+        let ends = self
+            .roles
+            .iter()
+            .filter_map(|held| held.expire_time.map(|end| (held.role.to_string(), end.unix_ms())));
+        stored::RoleBindingBody {
+            roles: self.roles.iter().map(|held| held.role.to_string()).collect(),
+            expire_times_ms: ends.collect(),
+        }
+        .encode_to_vec()
     }
 
     fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
         let body = stored::RoleBindingBody::decode(body)?;
         let id = std::str::from_utf8(id).map_err(|_| Malformed)?;
+        let held = |role: &String| {
+            let expire_time = body.expire_times_ms.get(role).copied();
+            let expire_time = expire_time.map(Timestamp::from_unix_ms);
+            let role = RoleName::parse(role).map_err(|_| Malformed)?;
+            Ok(HeldRole { role, expire_time })
+        };
         Ok(Self {
-            principal: PrincipalId::parse(id).map_err(|_| Malformed)?,
-            roles: body
-                .roles
-                .iter()
-                .map(|role| Role::parse(role).map_err(|_| Malformed))
-                .collect::<Result<_, _>>()?,
+            subject: SubjectRef::parse(id).map_err(|_| Malformed)?,
+            roles: body.roles.iter().map(held).collect::<Result<_, Malformed>>()?,
         })
     }
 }

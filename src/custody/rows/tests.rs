@@ -63,8 +63,10 @@ fn every_record_survives_being_stored() {
     });
     survives(&AliasRecord { alias: Alias::parse("cards").unwrap(), key: key_id });
     survives(&BindingRecord {
-        principal: PrincipalId::parse("spiffe://demo.bulla/app").unwrap(),
-        roles: vec![Role::KeyUser, Role::Auditor],
+        subject: SubjectRef::parse("spiffe://demo.bulla/app").unwrap(),
+        roles: ["key-user", "auditor"]
+            .map(|role| HeldRole { role: RoleName::parse(role).unwrap(), expire_time: None })
+            .into(),
     });
     survives(&RequestRecord {
         id: [7; 32],

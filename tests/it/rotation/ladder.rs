@@ -1,7 +1,7 @@
 //! Old versions that are retired by themselves, and who stops that.
 
 use bulla::keys::{DestroyWait, KeyId, KeyRef, Ladder, LadderParts, Reason, RotationPeriod, State};
-use bulla::policy::{Action, Principal, PrincipalId, Role};
+use bulla::policy::{Action, CredentialKind, Principal, PrincipalId, Role, Subject, SubjectRef};
 use bulla::service::{
     BindRole, Caller, Decrypt, EncryptionContext, GenerateDataKeys, GetLadder, LadderView, Refusal,
     ResumeLadder, RoleChange, SetLadder, VersionChange, WaiveUnnamedStore,
@@ -45,14 +45,18 @@ async fn resume(program: &Program, key: KeyId) -> Result<(), Refusal> {
 pub(super) async fn service(site: &Site, program: &Program) -> Caller {
     let id = PrincipalId::parse("spiffe://demo.bulla/app").unwrap();
     let bind = BindRole {
-        principal: id.clone(),
-        role: Role::KeyUser,
+        subject: SubjectRef::Principal(id.clone()),
+        role: Role::KeyUser.into(),
+        expire_time: None,
         change: RoleChange::Bind,
         request: None,
     };
     let installer = Caller::installer(site.tenant);
     program.desk.perform_change(&installer, Action::BindRole, Ok(bind)).await.unwrap();
-    Caller::remote(Principal::new(id, site.tenant), "127.0.0.1:2".parse().unwrap())
+    {
+        let subject = Subject::new(Principal::new(id, site.tenant), CredentialKind::Certificate);
+        Caller::remote(subject.into(), "127.0.0.1:2".parse().unwrap())
+    }
 }
 
 pub(super) async fn data_key(program: &Program, app: &Caller, key: KeyId) -> Vec<u8> {

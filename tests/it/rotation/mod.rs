@@ -20,7 +20,7 @@ use bulla::keys::{
     Description, DestroyWait, KeyId, KeyRef, Reason, RotationLimit, RotationPeriod, State, Tags,
     TenantId, Timestamp,
 };
-use bulla::policy::{Action, Principal, PrincipalId, Role};
+use bulla::policy::{Action, CredentialKind, Principal, PrincipalId, Role, Subject, SubjectRef};
 use bulla::rotation::{Done, Scheduler};
 use bulla::service::{
     BindRole, Caller, CreateKey, Desk, GetKey, ListVersions, Office, Refusal, RoleChange,
@@ -134,19 +134,24 @@ impl Program {
             environment: "development",
             budget,
             metrics: Arc::default(),
+            limiter: Arc::default(),
         };
         let desk = Desk::new(Arc::new(office), lane.clone());
         let scheduler = Scheduler::new(desk.clone(), Witness::new(holder, None));
         let principal = PrincipalId::parse("spiffe://demo.bulla/operator").unwrap();
         let source = "127.0.0.1:1".parse().unwrap();
-        let manager = Caller::remote(Principal::new(principal, tenant), source);
+        let manager = Caller::remote(
+            Subject::new(Principal::new(principal, tenant), CredentialKind::Certificate).into(),
+            source,
+        );
         Self { desk, clock, scheduler, manager, lane: tokio::spawn(lane.run()) }
     }
 
     async fn become_manager(&self, tenant: TenantId) {
         let bind = BindRole {
-            principal: self.manager.principal().id().clone(),
-            role: Role::KeyManager,
+            subject: SubjectRef::Principal(self.manager.principal().id().clone()),
+            role: Role::KeyManager.into(),
+            expire_time: None,
             change: RoleChange::Bind,
             request: None,
         };

@@ -595,7 +595,7 @@ async fn roles_take_effect_at_once_and_d09_nobody_changes_their_own(server: Shar
         assert_eq!(refused(operator.bind_role(bind).await).0, Code::PermissionDenied, "{role}");
         assert_eq!(refused(operator.unbind_role(unbind).await).0, Code::PermissionDenied, "{role}");
     }
-    for role in ["", "root", "Key-User", "*", "scheduler", "installer"] {
+    for role in ["", "Key-User", "*", "scheduler", "installer"] {
         let asked = kms::BindRoleRequest {
             principal: spiffe_id("nobody"),
             role: role.into(),
@@ -664,7 +664,7 @@ async fn every_call_is_recorded_with_its_class(server: Shared) {
     let denied = all.iter().find(|record| {
         record.action == "keys.rotate_key"
             && record.detail.contains(&key)
-            && record.class == "no_role"
+            && record.class == "no_policy"
     });
     assert_eq!(denied.unwrap().outcome, "REFUSED");
     assert!(all.iter().any(|record| record.class == "key_bytes"

@@ -6,6 +6,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod rates;
 mod schedule;
 mod watch;
 

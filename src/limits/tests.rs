@@ -1,0 +1,114 @@
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+
+use super::*;
+
+fn caller(tenant: u8, name: &str) -> Principal {
+    let id = PrincipalId::parse(&format!("spiffe://demo.bulla/{name}")).unwrap();
+    Principal::new(id, TenantId::from_bytes([tenant; 16]))
+}
+
+const NOW: u64 = 1_000_000_000;
+
+#[test]
+fn without_rates_nobody_waits() {
+    let limiter = Limiter::new(1_000_000, Rates::default());
+    for _ in 0..10_000 {
+        limiter.begin_at(NOW, &caller(1, "app"), Kind::Use, 1000, Rates::default()).unwrap();
+    }
+}
+
+#[test]
+fn one_principals_rate_is_its_own_and_the_tenants_is_everybodys() {
+    let limiter = Limiter::new(1_000, Rates::default());
+    let rates = Rates { uses_per_second: 15, principal_uses_per_second: 10, ..Rates::default() };
+    let allowed = |name: &str| {
+        let begin = || limiter.begin_at(NOW, &caller(1, name), Kind::Use, 1, rates);
+        let outcomes: Vec<_> = (0..20).map(|_| begin().map(drop)).collect();
+        let refused = outcomes.iter().find_map(|outcome| outcome.err());
+        (outcomes.iter().filter(|outcome| outcome.is_ok()).count(), refused.unwrap().class)
+    };
+    assert_eq!(allowed("one"), (10, "principal_uses"));
+    let (second, class) = allowed("two");
+    assert!(second <= 5, "{second}");
+    assert_eq!(class, "tenant_uses");
+    assert!(limiter.begin_at(NOW, &caller(2, "one"), Kind::Use, 1, rates).is_ok());
+}
+
+#[test]
+fn use_and_management_do_not_spend_each_others_rate() {
+    let limiter = Limiter::new(1_000, Rates::default());
+    let rates = Rates { uses_per_second: 1, management_per_second: 1, ..Rates::default() };
+    let begin = |kind| limiter.begin_at(NOW, &caller(1, "app"), kind, 1, rates).map(drop);
+    assert!(begin(Kind::Use).is_ok() && begin(Kind::Use).is_err());
+    assert!(begin(Kind::Management).is_ok());
+    assert_eq!(begin(Kind::Management).unwrap_err().class, "tenant_management");
+}
+
+#[test]
+fn a_batch_counts_by_its_items() {
+    let limiter = Limiter::new(1_000, Rates::default());
+    let rates = Rates { uses_per_second: 10, ..Rates::default() };
+    let begin = |items| limiter.begin_at(NOW, &caller(1, "app"), Kind::Use, items, rates);
+    begin(900).unwrap();
+    begin(100).unwrap();
+    assert!(begin(1).is_err());
+}
+
+#[test]
+fn e07_a_busy_server_gives_no_tenant_more_than_its_share() {
+    let limiter = Limiter::new(100, Rates::default());
+    let none = Rates::default();
+    let begin = |tenant| limiter.begin_at(NOW, &caller(tenant, "app"), Kind::Use, 1, none);
+    let small: Vec<_> = (0..5).map(|_| begin(2).unwrap()).collect();
+    let mut large = Vec::new();
+    let refused = loop {
+        match begin(1) {
+            Ok(under_way) => large.push(under_way),
+            Err(limited) => break limited,
+        }
+    };
+    assert_eq!((refused.class, large.len()), ("fair_share", 95));
+    // The small tenant is let in all the same, and so is the large one when it is alone.
+    let more: Vec<_> = (0..20).map(|_| begin(2).unwrap()).collect();
+    assert!(begin(1).is_err());
+    drop((small, more));
+    assert!(begin(1).is_ok());
+    drop(large);
+    assert_eq!(limiter.under_way.load(Ordering::Relaxed), 0);
+    assert_eq!(limiter.active_tenants.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn h08_of_many_refusals_in_a_second_one_is_recorded_and_the_next_says_how_many_there_were() {
+    let limiter = Limiter::new(1_000, Rates::default());
+    let rates = Rates { uses_per_second: 1, ..Rates::default() };
+    let app = caller(1, "app");
+    let begin = |now| limiter.begin_at(now, &app, Kind::Use, 1, rates).map(drop);
+    begin(NOW).unwrap();
+    let refusals: Vec<_> = (0..50).map(|_| begin(NOW).unwrap_err()).collect();
+    assert_eq!(refusals.iter().filter(|refusal| refusal.is_first).count(), 1);
+    begin(NOW + 1_000_000).unwrap();
+    let next = begin(NOW + 1_000_001).unwrap_err();
+    assert!(next.is_first);
+    assert_eq!(next.untold, 49);
+}
+
+#[test]
+fn c03_failures_in_anothers_name_spend_the_own_addresss_allowance_only() {
+    let limiter = Limiter::new(1_000, Rates::default());
+    let attacker: IpAddr = "203.0.113.9".parse().unwrap();
+    let failed = |address| limiter.failed_at(NOW, address);
+    assert_eq!((0..100).filter(|_| failed(attacker)).count(), 80);
+    assert!(!failed("203.0.113.10".parse().unwrap()));
+    // Of an IPv6 network, every address is the same caller's.
+    let host = |n: u32| format!("2001:db8::{n:x}").parse().unwrap();
+    assert_eq!((0..100).filter(|n| failed(host(*n))).count(), 80);
+}
+
+#[test]
+fn a_tenants_own_rate_comes_before_the_servers() {
+    let server = Rates { uses_per_second: 2, management_per_second: 3, ..Rates::default() };
+    let own = Rates { uses_per_second: 5, ..Rates::default() };
+    let merged = own.or(server);
+    assert_eq!((merged.uses_per_second, merged.management_per_second), (5, 3));
+}
