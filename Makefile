@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help quickstart postgres test lint doc bench fuzz-smoke ci ci-quickstart
+.PHONY: help quickstart postgres oidc test lint doc bench fuzz-smoke ci ci-quickstart
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,10 @@ quickstart: ## A server of your own, a table encrypted, a key rotated to the end
 postgres: ## Say where PostgreSQL is, which the tests run; install it if there is none and this is root
 	@.ci/postgres
 
-test: postgres ## Every test
+oidc: ## Make the OpenID Connect provider ready, which the tests run; install node if there is none and this is root
+	@.ci/oidc
+
+test: postgres oidc ## Every test
 	cargo test --locked --workspace
 
 lint: ## Format, clippy, and what may be depended on

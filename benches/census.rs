@@ -100,6 +100,7 @@ async fn manager(desk: &Desk, tenant: TenantId) -> Caller {
         role: Role::KeyManager.into(),
         expire_time: None,
         change: RoleChange::Bind,
+        reason: Reason::none(),
         request: None,
     };
     let installer = Caller::installer(tenant);

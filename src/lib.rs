@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod approval;
 pub mod audit;
 pub mod auth;
 pub mod campaign;

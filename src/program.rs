@@ -179,6 +179,8 @@ fn block_on<T>(work: impl Future<Output = Result<T, ServerError>>) -> Result<T, 
 fn told(error: &ServerError) -> ExitCode {
     let exit = match error {
         ServerError::Config(_)
+        | ServerError::TrustDomains(_)
+        | ServerError::Issuer { .. }
         | ServerError::File { .. }
         | ServerError::Binding { .. }
         | ServerError::Seal(_)

@@ -8,17 +8,21 @@ use std::time::Duration;
 
 use bulla_proto::kms;
 use bulla_proto::kms::access_client::AccessClient;
+use bulla_proto::kms::approvals_client::ApprovalsClient;
 use bulla_proto::kms::audit_client::AuditClient;
 use bulla_proto::kms::crypto_client::CryptoClient;
 use bulla_proto::kms::keys_client::KeysClient;
 use bulla_proto::kms::operator_client::OperatorClient;
 use bulla_proto::kms::rotation_client::RotationClient;
+use bulla_proto::kms::tenants_client::TenantsClient;
+use prost::Message as _;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use tokio_stream::Stream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
+use crate::approval::Approval;
 use crate::call::Caller;
 use crate::config::Config;
 use crate::connect::{Connection, Identity};
@@ -37,6 +41,7 @@ pub struct Client {
     caller: Arc<Caller>,
     timeout: Duration,
     identity: Identity,
+    approval: Approval,
 }
 
 /// The messages of a stream from the server, in order, until it ends or fails.
@@ -75,7 +80,8 @@ impl Client {
     fn over(channel: Channel, connection: Connection, config: &Config) -> Self {
         let Connection { identity, server, .. } = connection;
         let caller = Caller::new(server, config.retries);
-        Self { channel, caller, timeout: config.timeout, identity }
+        let approval = Approval::default();
+        Self { channel, caller, timeout: config.timeout, identity, approval }
     }
 
     /// The same client with another deadline for each call, retries included.
@@ -86,6 +92,14 @@ impl Client {
     /// Whom the server takes this client for.
     pub fn identity(&self) -> Identity {
         self.identity
+    }
+
+    pub(crate) fn with(&self, approval: Approval) -> Self {
+        Self { approval, ..self.clone() }
+    }
+
+    pub(crate) fn approval(&self) -> &Approval {
+        &self.approval
     }
 
     pub(crate) fn server(&self) -> &str {
@@ -161,8 +175,9 @@ macro_rules! calls {
                 &self,
                 request: kms::$request,
             ) -> Result<kms::$response, Error> {
-                let request = calls!(@$class request);
+                let request = calls!(@$class self, $service, $request, request);
                 let send = |request| {
+                    let request = self.approval.mark(request);
                     let service = $service::new(self.channel.clone());
                     let mut service = service.max_decoding_message_size(RESPONSE_BYTES_MAX);
                     async move { service.$method(request).await }
@@ -171,8 +186,12 @@ macro_rules! calls {
             }
         )*)*}
     };
-    (@repeatable $request:ident) => { $request };
-    (@change $request:ident) => {{
+    (@repeatable $client:ident, $service:ident, $message:ident, $request:ident) => { $request };
+    (@change $client:ident, $service:ident, $message:ident, $request:ident) => {{
+        let method = method_of(stringify!($service), stringify!($message));
+        if let Some(error) = $client.propose_instead(method, $request.encode_to_vec()).await {
+            return Err(error);
+        }
         let mut request = $request;
         if request.request_id.is_empty() {
             request.request_id = request_id()?;
@@ -296,8 +315,78 @@ calls! {
         change unbind_role(UnbindRoleRequest) -> UnbindRoleResponse;
         /// One page of who holds which roles.
         repeatable list_role_bindings(ListRoleBindingsRequest) -> ListRoleBindingsResponse;
+        /// Adds and removes relation tuples, all or none.
+        change write_relations(WriteRelationsRequest) -> WriteRelationsResponse;
+        /// One page of relation tuples.
+        repeatable list_relations(ListRelationsRequest) -> ListRelationsResponse;
+        /// Gives one principal some actions on one key.
+        change create_grant(CreateGrantRequest) -> CreateGrantResponse;
+        /// One page of grants.
+        repeatable list_grants(ListGrantsRequest) -> ListGrantsResponse;
+        /// Takes a grant away.
+        change revoke_grant(RevokeGrantRequest) -> RevokeGrantResponse;
+        /// Makes or replaces a policy.
+        change put_policy(PutPolicyRequest) -> PutPolicyResponse;
+        /// Deletes a policy; a built-in one that it had replaced stands again.
+        change delete_policy(DeletePolicyRequest) -> DeletePolicyResponse;
+        /// One policy.
+        repeatable get_policy(GetPolicyRequest) -> GetPolicyResponse;
+        /// One page of policies, built-in ones included.
+        repeatable list_policies(ListPoliciesRequest) -> ListPoliciesResponse;
+        /// What policies may speak of.
+        repeatable get_policy_schema(GetPolicySchemaRequest) -> GetPolicySchemaResponse;
+        /// What other policies would answer.
+        repeatable simulate_policies(SimulatePoliciesRequest) -> SimulatePoliciesResponse;
+        /// Which policies decide a question.
+        repeatable explain(ExplainRequest) -> ExplainResponse;
+        /// Makes a service account.
+        change create_service_account(CreateServiceAccountRequest) -> CreateServiceAccountResponse;
+        /// One page of service accounts.
+        repeatable list_service_accounts(ListServiceAccountsRequest) -> ListServiceAccountsResponse;
+        /// Ends a service account and all its credentials.
+        change delete_service_account(DeleteServiceAccountRequest) -> DeleteServiceAccountResponse;
+        /// Makes a credential. Its secret is in the reply and nowhere else.
+        change create_credential(CreateCredentialRequest) -> CreateCredentialResponse;
+        /// One page of credentials, without their secrets.
+        repeatable list_credentials(ListCredentialsRequest) -> ListCredentialsResponse;
+        /// Ends a credential.
+        change revoke_credential(RevokeCredentialRequest) -> RevokeCredentialResponse;
+        /// A short-lived token for less than the caller may.
+        repeatable exchange_token(ExchangeTokenRequest) -> ExchangeTokenResponse;
         /// Who the server takes the caller for.
         repeatable who_am_i(WhoAmIRequest) -> WhoAmIResponse;
+    }
+    ApprovalsClient {
+        /// Asks others to approve a request.
+        change propose(ProposeRequest) -> ProposeResponse;
+        /// Says yes to a proposal.
+        change approve(ApproveRequest) -> ApproveResponse;
+        /// Says no to a proposal.
+        change reject(RejectRequest) -> RejectResponse;
+        /// One proposal.
+        repeatable get_proposal(GetProposalRequest) -> GetProposalResponse;
+        /// One page of proposals.
+        repeatable list_proposals(ListProposalsRequest) -> ListProposalsResponse;
+        /// Says which action needs whose approval.
+        change put_approval_rule(PutApprovalRuleRequest) -> PutApprovalRuleResponse;
+        /// Lets an action go without approval again.
+        change delete_approval_rule(DeleteApprovalRuleRequest) -> DeleteApprovalRuleResponse;
+        /// Which actions need whose approval.
+        repeatable list_approval_rules(ListApprovalRulesRequest) -> ListApprovalRulesResponse;
+    }
+    TenantsClient {
+        /// Makes a tenant.
+        change create_tenant(CreateTenantRequest) -> CreateTenantResponse;
+        /// One tenant.
+        repeatable get_tenant(GetTenantRequest) -> GetTenantResponse;
+        /// One page of tenants.
+        repeatable list_tenants(ListTenantsRequest) -> ListTenantsResponse;
+        /// Changes what describes and limits a tenant.
+        change update_tenant(UpdateTenantRequest) -> UpdateTenantResponse;
+        /// Stops everything of a tenant.
+        change suspend_tenant(SuspendTenantRequest) -> SuspendTenantResponse;
+        /// Undoes `suspend_tenant`.
+        change resume_tenant(ResumeTenantRequest) -> ResumeTenantResponse;
     }
     AuditClient {
         /// One page of audit records, oldest first.
@@ -307,6 +396,13 @@ calls! {
         /// How the server stands.
         repeatable status(StatusRequest) -> StatusResponse;
     }
+}
+
+/// `KeysClient` and `RotateKeyRequest` are `/bulla.kms.v1.Keys/RotateKey`.
+fn method_of(service: &str, message: &str) -> String {
+    let service = service.strip_suffix("Client").unwrap_or(service);
+    let method = message.strip_suffix("Request").unwrap_or(message);
+    format!("/bulla.kms.v1.{service}/{method}")
 }
 
 // === impl Messages ===

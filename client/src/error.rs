@@ -43,6 +43,8 @@ pub enum Kind {
     Refused,
     /// The server answered with what no Bulla server says.
     Protocol,
+    /// Nothing was changed, because this client proposes and does not make changes.
+    Proposed,
 }
 
 /// One field of the request that the server did not accept.
@@ -70,7 +72,7 @@ impl Error {
 
     /// The gRPC code. `InvalidArgument` for [`Kind::Config`], `Unavailable` for
     /// [`Kind::Unreachable`], `DeadlineExceeded` for [`Kind::Deadline`], `Internal` for
-    /// [`Kind::Protocol`].
+    /// [`Kind::Protocol`], `FailedPrecondition` for [`Kind::Proposed`].
     pub fn code(&self) -> Code {
         self.0.code
     }
@@ -95,7 +97,7 @@ impl Error {
     /// then already retried as far as its deadline and its retry budget went.
     pub fn is_retryable(&self) -> bool {
         match self.0.kind {
-            Kind::Config | Kind::Protocol => false,
+            Kind::Config | Kind::Protocol | Kind::Proposed => false,
             Kind::Unreachable | Kind::Deadline => true,
             Kind::Refused => {
                 self.0.retry_after.is_some()
@@ -108,7 +110,7 @@ impl Error {
     /// server did no more than half of a repeatable call.
     pub(crate) fn is_worth_repeating(&self) -> bool {
         match self.0.kind {
-            Kind::Config | Kind::Deadline | Kind::Protocol => false,
+            Kind::Config | Kind::Deadline | Kind::Protocol | Kind::Proposed => false,
             Kind::Unreachable => true,
             Kind::Refused => matches!(self.0.code, Code::Unavailable | Code::Aborted),
         }
@@ -128,6 +130,14 @@ impl Error {
 
     pub(crate) fn protocol(message: String) -> Self {
         Self::local(Kind::Protocol, Code::Internal, message)
+    }
+
+    pub(crate) fn config(message: String) -> Self {
+        Self::local(Kind::Config, Code::InvalidArgument, message)
+    }
+
+    pub(crate) fn proposed(message: String) -> Self {
+        Self::local(Kind::Proposed, Code::FailedPrecondition, message)
     }
 
     fn local(kind: Kind, code: Code, message: String) -> Self {

@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod approval;
 mod cache;
 mod call;
 mod client;
@@ -29,6 +30,7 @@ mod error;
 #[cfg(test)]
 extern crate self as bulla_client;
 
+pub use approval::Proposing;
 pub use bulla_proto::kms;
 pub use cache::{Clock, DataKeyCache, MonotonicClock, OpeningLimits, SealingLimits};
 pub use call::Retries;

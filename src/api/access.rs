@@ -3,10 +3,9 @@
 use bulla_proto::kms::{self, access_server};
 use tonic::{Request, Response, Status};
 
-use super::{Api, parse, render};
-use crate::keys::Timestamp;
-use crate::policy::{Action, RoleName, SubjectRef};
-use crate::service::{BindRole, ListRoleBindings, Refusal, RequestKey, RoleChange, WhoAmI};
+use super::{Api, access_parse, access_render, parse, render};
+use crate::policy::Action;
+use crate::service::{Explain, GetPolicy, GetPolicySchema, ListRoleBindings, WhoAmI};
 
 #[tonic::async_trait]
 impl access_server::Access for Api {
@@ -14,13 +13,8 @@ impl access_server::Access for Api {
         &self,
         request: Request<kms::BindRoleRequest>,
     ) -> Result<Response<kms::BindRoleResponse>, Status> {
-        let parse = |asked: kms::BindRoleRequest| {
-            let request = parse::request(Action::BindRole, &asked.request_id, &asked)?;
-            let expire_time = parse::optional_time("expire_time", asked.expire_time.as_ref())?;
-            role_change(RoleChange::Bind, &asked.principal, &asked.role, expire_time, request)
-        };
-        self.change(Action::BindRole, request, parse, |binding| kms::BindRoleResponse {
-            binding: Some(render::binding(&binding)),
+        self.change(Action::BindRole, request, access_parse::bind_role, |binding| {
+            kms::BindRoleResponse { binding: Some(render::binding(&binding)) }
         })
         .await
     }
@@ -29,12 +23,8 @@ impl access_server::Access for Api {
         &self,
         request: Request<kms::UnbindRoleRequest>,
     ) -> Result<Response<kms::UnbindRoleResponse>, Status> {
-        let parse = |asked: kms::UnbindRoleRequest| {
-            let request = parse::request(Action::UnbindRole, &asked.request_id, &asked)?;
-            role_change(RoleChange::Unbind, &asked.principal, &asked.role, None, request)
-        };
-        self.change(Action::UnbindRole, request, parse, |binding| kms::UnbindRoleResponse {
-            binding: Some(render::binding(&binding)),
+        self.change(Action::UnbindRole, request, access_parse::unbind_role, |binding| {
+            kms::UnbindRoleResponse { binding: Some(render::binding(&binding)) }
         })
         .await
     }
@@ -60,143 +50,175 @@ impl access_server::Access for Api {
         &self,
         request: Request<kms::WhoAmIRequest>,
     ) -> Result<Response<kms::WhoAmIResponse>, Status> {
-        self.perform(
-            request,
-            |_| Ok(WhoAmI),
-            |reply| kms::WhoAmIResponse {
-                principal: reply.principal.to_string(),
-                tenant: reply.tenant,
-                roles: reply.roles.iter().map(ToString::to_string).collect(),
-                ..Default::default()
-            },
-        )
-        .await
+        self.perform(request, |_| Ok(WhoAmI), access_render::who_am_i).await
     }
 
     async fn write_relations(
         &self,
-        _request: Request<kms::WriteRelationsRequest>,
+        request: Request<kms::WriteRelationsRequest>,
     ) -> Result<Response<kms::WriteRelationsResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.change(Action::WriteRelations, request, access_parse::write_relations, |revision| {
+            kms::WriteRelationsResponse { revision }
+        })
+        .await
     }
 
     async fn list_relations(
         &self,
-        _request: Request<kms::ListRelationsRequest>,
+        request: Request<kms::ListRelationsRequest>,
     ) -> Result<Response<kms::ListRelationsResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.perform(request, access_parse::list_relations, access_render::relations).await
     }
 
     async fn create_grant(
         &self,
-        _request: Request<kms::CreateGrantRequest>,
+        request: Request<kms::CreateGrantRequest>,
     ) -> Result<Response<kms::CreateGrantResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.change(Action::CreateGrant, request, access_parse::create_grant, |entry| {
+            kms::CreateGrantResponse { grant: Some(access_render::grant(&entry)) }
+        })
+        .await
     }
 
     async fn list_grants(
         &self,
-        _request: Request<kms::ListGrantsRequest>,
+        request: Request<kms::ListGrantsRequest>,
     ) -> Result<Response<kms::ListGrantsResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.perform(request, access_parse::list_grants, |(entries, next)| {
+            kms::ListGrantsResponse {
+                grants: entries.iter().map(access_render::grant).collect(),
+                next_page_token: render::page_token(next),
+            }
+        })
+        .await
     }
 
     async fn revoke_grant(
         &self,
-        _request: Request<kms::RevokeGrantRequest>,
+        request: Request<kms::RevokeGrantRequest>,
     ) -> Result<Response<kms::RevokeGrantResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.change(Action::RevokeGrant, request, access_parse::revoke_grant, |()| {
+            kms::RevokeGrantResponse {}
+        })
+        .await
     }
 
     async fn put_policy(
         &self,
-        _request: Request<kms::PutPolicyRequest>,
+        request: Request<kms::PutPolicyRequest>,
     ) -> Result<Response<kms::PutPolicyResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.change(Action::PutPolicy, request, access_parse::put_policy, |view| {
+            kms::PutPolicyResponse { policy: Some(access_render::policy(view)) }
+        })
+        .await
     }
 
     async fn delete_policy(
         &self,
-        _request: Request<kms::DeletePolicyRequest>,
+        request: Request<kms::DeletePolicyRequest>,
     ) -> Result<Response<kms::DeletePolicyResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.change(Action::DeletePolicy, request, access_parse::delete_policy, |()| {
+            kms::DeletePolicyResponse {}
+        })
+        .await
     }
 
     async fn get_policy(
         &self,
-        _request: Request<kms::GetPolicyRequest>,
+        request: Request<kms::GetPolicyRequest>,
     ) -> Result<Response<kms::GetPolicyResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.perform(
+            request,
+            |asked: kms::GetPolicyRequest| {
+                Ok(GetPolicy { id: access_parse::policy_id(&asked.policy_id)? })
+            },
+            |view| kms::GetPolicyResponse { policy: Some(access_render::policy(view)) },
+        )
+        .await
     }
 
     async fn list_policies(
         &self,
-        _request: Request<kms::ListPoliciesRequest>,
+        request: Request<kms::ListPoliciesRequest>,
     ) -> Result<Response<kms::ListPoliciesResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.perform(request, access_parse::list_policies, |(views, next)| {
+            kms::ListPoliciesResponse {
+                policies: views.into_iter().map(access_render::policy).collect(),
+                next_page_token: render::page_token(next),
+            }
+        })
+        .await
     }
 
     async fn get_policy_schema(
         &self,
-        _request: Request<kms::GetPolicySchemaRequest>,
+        request: Request<kms::GetPolicySchemaRequest>,
     ) -> Result<Response<kms::GetPolicySchemaResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.perform(
+            request,
+            |_| Ok(GetPolicySchema),
+            |schema| kms::GetPolicySchemaResponse { schema: schema.to_owned() },
+        )
+        .await
     }
 
     async fn simulate_policies(
         &self,
-        _request: Request<kms::SimulatePoliciesRequest>,
+        request: Request<kms::SimulatePoliciesRequest>,
     ) -> Result<Response<kms::SimulatePoliciesResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.perform(request, access_parse::simulate, access_render::simulated).await
     }
 
     async fn explain(
         &self,
-        _request: Request<kms::ExplainRequest>,
+        request: Request<kms::ExplainRequest>,
     ) -> Result<Response<kms::ExplainResponse>, Status> {
-        Err(super::errors::unknown_method())
+        let parse = |asked: kms::ExplainRequest| {
+            access_parse::question(asked.question.unwrap_or_default()).map(Explain)
+        };
+        self.perform(request, parse, access_render::explained).await
     }
 
     async fn create_service_account(
         &self,
-        _request: Request<kms::CreateServiceAccountRequest>,
+        request: Request<kms::CreateServiceAccountRequest>,
     ) -> Result<Response<kms::CreateServiceAccountResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.create_account(request).await
     }
 
     async fn list_service_accounts(
         &self,
-        _request: Request<kms::ListServiceAccountsRequest>,
+        request: Request<kms::ListServiceAccountsRequest>,
     ) -> Result<Response<kms::ListServiceAccountsResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.list_accounts(request).await
     }
 
     async fn delete_service_account(
         &self,
-        _request: Request<kms::DeleteServiceAccountRequest>,
+        request: Request<kms::DeleteServiceAccountRequest>,
     ) -> Result<Response<kms::DeleteServiceAccountResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.delete_account(request).await
     }
 
     async fn create_credential(
         &self,
-        _request: Request<kms::CreateCredentialRequest>,
+        request: Request<kms::CreateCredentialRequest>,
     ) -> Result<Response<kms::CreateCredentialResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.make_credential(request).await
     }
 
     async fn list_credentials(
         &self,
-        _request: Request<kms::ListCredentialsRequest>,
+        request: Request<kms::ListCredentialsRequest>,
     ) -> Result<Response<kms::ListCredentialsResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.show_credentials(request).await
     }
 
     async fn revoke_credential(
         &self,
-        _request: Request<kms::RevokeCredentialRequest>,
+        request: Request<kms::RevokeCredentialRequest>,
     ) -> Result<Response<kms::RevokeCredentialResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.end_credential(request).await
     }
 
     async fn exchange_token(
@@ -205,17 +227,4 @@ impl access_server::Access for Api {
     ) -> Result<Response<kms::ExchangeTokenResponse>, Status> {
         Err(super::errors::unknown_method())
     }
-}
-
-fn role_change(
-    change: RoleChange,
-    principal: &str,
-    role: &str,
-    expire_time: Option<Timestamp>,
-    request: Option<RequestKey>,
-) -> Result<BindRole, Refusal> {
-    let subject =
-        SubjectRef::parse(principal).map_err(|error| Refusal::invalid("principal", error))?;
-    let role = RoleName::parse(role).map_err(|error| Refusal::invalid("role", error))?;
-    Ok(BindRole { subject, role, expire_time, change, request })
 }

@@ -19,7 +19,10 @@ pub fn status(refusal: &Refusal) -> Status {
         Refusal::ContextTooLarge(error) => {
             details.add_bad_request_violation("encryption_context", error.to_string());
         }
-        Refusal::Conflict | Refusal::StoreUnavailable { .. } | Refusal::AuditUnavailable { .. } => {
+        Refusal::Conflict
+        | Refusal::StaleReplica
+        | Refusal::StoreUnavailable { .. }
+        | Refusal::AuditUnavailable { .. } => {
             details.set_retry_info(Some(RETRY_AFTER));
         }
         // Asking again before the store can be free helps nobody (attack J09).
@@ -35,6 +38,9 @@ pub fn status(refusal: &Refusal) -> Status {
         | Refusal::KeyDisabled
         | Refusal::CampaignState(_)
         | Refusal::CampaignAtWork { .. }
+        | Refusal::SeparationOfDuties { .. }
+        | Refusal::ApprovalRequired { .. }
+        | Refusal::ProposalState(_)
         | Refusal::VersionNotUsable { .. }
         | Refusal::IllegalStep(_)
         | Refusal::RetireNotSafe { .. }
@@ -47,7 +53,11 @@ pub fn status(refusal: &Refusal) -> Status {
 
 /// Nobody is known to be calling.
 pub(super) fn unauthenticated() -> Status {
-    plain(Code::Unauthenticated, ErrorReason::Unauthenticated, "present a client certificate")
+    plain(
+        Code::Unauthenticated,
+        ErrorReason::Unauthenticated,
+        "present one client certificate, token or credential that this server accepts",
+    )
 }
 
 /// There is no such method.
@@ -103,11 +113,16 @@ const fn code(refusal: &Refusal) -> Code {
         | Refusal::IllegalStep(_)
         | Refusal::RetireNotSafe { .. }
         | Refusal::CampaignState(_)
-        | Refusal::CampaignAtWork { .. } => Code::FailedPrecondition,
+        | Refusal::SeparationOfDuties { .. }
+        | Refusal::CampaignAtWork { .. }
+        | Refusal::ApprovalRequired { .. }
+        | Refusal::ProposalState(_) => Code::FailedPrecondition,
         Refusal::AlreadyExists { .. } => Code::AlreadyExists,
         Refusal::Conflict | Refusal::StoreHeld(_) => Code::Aborted,
         Refusal::TooLarge { .. } | Refusal::RateLimited(_) => Code::ResourceExhausted,
-        Refusal::StoreUnavailable { .. } | Refusal::AuditUnavailable { .. } => Code::Unavailable,
+        Refusal::StaleReplica
+        | Refusal::StoreUnavailable { .. }
+        | Refusal::AuditUnavailable { .. } => Code::Unavailable,
         Refusal::Internal { .. } => Code::Internal,
     }
 }

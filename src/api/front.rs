@@ -5,7 +5,6 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,9 +30,9 @@ use tower_service::Service;
 use super::counting::Counting;
 use super::detached::Detached;
 use super::health::Health;
+use super::identity::Identity;
 use super::methods::{self, Method, ServiceName, Shape};
 use super::{Api, Recorded, errors, metrics};
-use crate::auth::Peer;
 use crate::service::Caller;
 
 /// The whole API as one HTTP service. Cheap to clone; always ready.
@@ -41,6 +40,7 @@ use crate::service::Caller;
 pub struct Front {
     api: Api,
     health: Health,
+    identity: Identity,
     /// Held by every call that is under way.
     _under_way: mpsc::Sender<Infallible>,
 }
@@ -65,11 +65,11 @@ type Answer = Result<Response<Body>, Infallible>;
 // === impl Front ===
 
 impl Front {
-    /// The API, and health beside it.
-    pub fn new(api: Api) -> (Self, Ended) {
+    /// The API, and health beside it. `identity` tells who calls.
+    pub fn new(api: Api, identity: Identity) -> (Self, Ended) {
         let (under_way, ended) = mpsc::channel(1);
         let health = Health::new(api.serving.clone());
-        (Self { api, health, _under_way: under_way }, Ended(ended))
+        (Self { api, health, identity, _under_way: under_way }, Ended(ended))
     }
 
     async fn answer<B: FrontBody>(self, request: Request<B>) -> Response<Body> {
@@ -77,13 +77,7 @@ impl Front {
         let found = found.filter(|it| !is_page(it.method) || request.method() == http::Method::GET);
         let counters = &self.api.desk.office().metrics;
         let counting = Counting::begin(counters, found.map_or(methods::UNKNOWN, |it| it.place));
-        let response = match found {
-            Some(found) => self.call_method(found.method, request).await,
-            None => {
-                let peer = peer_of(&request);
-                self.record(peer, "unknown_method", errors::unknown_method()).await
-            }
-        };
+        let response = self.identified(found.map(|it| it.method), request).await;
         counting.end(&response);
         match found {
             Some(found) if is_page(found.method) => metrics::with_http_status(response),
@@ -91,33 +85,47 @@ impl Front {
         }
     }
 
+    /// Finds out who calls before anything of the request is read.
+    async fn identified<B: FrontBody>(
+        &self,
+        method: Option<&'static Method>,
+        mut request: Request<B>,
+    ) -> Response<Body> {
+        let longest = method.map_or(UNKNOWN_METHOD_DEADLINE, |method| deadline(&request, method));
+        let (caller, presented) = match self.identity.identify(&mut request, longest).await {
+            Ok(identified) => identified,
+            Err(refused) => return refused.into_http(),
+        };
+        match method {
+            None => self.record(&caller, "unknown_method", errors::unknown_method()).await,
+            Some(method) if method.shape == Shape::Stream => {
+                let request = request.map(|body| presented.watch_request(Body::new(body)));
+                let recorded = Recorded::default();
+                let response = self.route(method, request, recorded.clone()).await;
+                if recorded.is_set() || is_ok(&response) {
+                    return presented.watch_response(response);
+                }
+                self.record(&caller, "malformed_request", errors::malformed()).await
+            }
+            Some(method) => self.call_method(method, &caller, request).await,
+        }
+    }
+
     async fn call_method<B: FrontBody>(
         &self,
         method: &'static Method,
+        caller: &Caller,
         request: Request<B>,
     ) -> Response<Body> {
-        if method.shape == Shape::Stream {
-            let (peer, recorded) = (peer_of(&request), Recorded::default());
-            let response = self.route(method, request.map(Body::new), recorded.clone()).await;
-            if recorded.is_set() || is_ok(&response) {
-                return response;
-            }
-            return self.record(peer, "malformed_request", errors::malformed()).await;
-        }
         let deadline = deadline(&request, method);
         let (head, body) = request.into_parts();
         let request = match timeout(deadline, message(body, method.request_bytes_max)).await {
             Ok(Ok(message)) => Request::from_parts(head, message),
-            Ok(Err(refused)) => {
-                let peer = head.extensions.get::<Arc<Peer>>().cloned();
-                return self.record(peer, "malformed_request", refused).await;
-            }
+            Ok(Err(refused)) => return self.record(caller, "malformed_request", refused).await,
             Err(_) => {
-                let peer = head.extensions.get::<Arc<Peer>>().cloned();
-                return self.record(peer, "late_request", errors::deadline_exceeded()).await;
+                return self.record(caller, "late_request", errors::deadline_exceeded()).await;
             }
         };
-        let peer = peer_of(&request);
         let recorded = Recorded::default();
         let front = self.clone();
         let call = {
@@ -131,7 +139,7 @@ impl Front {
             Err(_) => errors::deadline_exceeded().into_http(),
             Ok(response) if recorded.is_set() || is_ok(&response) => response,
             // It never reached the desk: the message did not decode.
-            Ok(_) => self.record(peer, "malformed_request", errors::malformed()).await,
+            Ok(_) => self.record(caller, "malformed_request", errors::malformed()).await,
         }
     }
 
@@ -185,19 +193,17 @@ impl Front {
     /// Records a refusal, and only then gives it.
     async fn record(
         &self,
-        peer: Option<Arc<Peer>>,
+        caller: &Caller,
         action: &'static str,
         refused: Status,
     ) -> Response<Body> {
-        let Some(peer) = peer else { return errors::unauthenticated().into_http() };
-        let caller = Caller::remote(Arc::clone(peer.subject()), peer.address());
         let reason = match refused.code() {
             Code::ResourceExhausted => "TOO_LARGE",
             Code::Unimplemented => "UNKNOWN_METHOD",
             Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
             _ => "INVALID_ARGUMENT",
         };
-        match self.api.desk.refuse(&caller, action, reason).await {
+        match self.api.desk.refuse(caller, action, reason).await {
             Ok(()) => refused.into_http(),
             Err(unrecorded) => errors::status(&unrecorded).into_http(),
         }
@@ -259,10 +265,6 @@ async fn message<B: FrontBody>(mut body: B, bytes_max: usize) -> Result<Bytes, S
     Ok(first.unwrap_or_else(|| gathered.freeze()))
 }
 
-fn peer_of<B>(request: &Request<B>) -> Option<Arc<Peer>> {
-    request.extensions().get::<Arc<Peer>>().cloned()
-}
-
 fn is_page(method: &Method) -> bool {
     method.service == ServiceName::Metrics
 }
@@ -301,6 +303,8 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
     }
 }
 
+/// To find out who calls something that is not there.
+const UNKNOWN_METHOD_DEADLINE: Duration = Duration::from_secs(5);
 const PREFIX_BYTES: usize = 5;
 
 #[cfg(test)]

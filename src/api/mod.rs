@@ -4,6 +4,9 @@
 //! place that speaks gRPC codes. Nothing here decides, opens or stores anything.
 
 mod access;
+mod access_parse;
+mod access_render;
+mod accounts;
 mod approvals;
 mod audit;
 mod campaigns;
@@ -15,12 +18,14 @@ mod echo;
 mod errors;
 mod front;
 mod health;
+mod identity;
 mod keys;
 mod ladder;
 pub mod methods;
 mod metrics;
 mod operator;
 mod parse;
+mod rehearsal;
 mod render;
 mod rotation;
 mod schedule;
@@ -33,13 +38,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status};
 
-use crate::auth::Peer;
 use crate::policy::Action;
-use crate::service::{Caller, Change, Desk, Refusal, UseCase};
+use crate::service::{Asks, Caller, Change, Desk, Refusal, UseCase};
+
+use rehearsal::{Asked, Rehearsal};
 
 pub use errors::status;
 pub use front::{Ended, Front, FrontBody};
 pub use health::Serving;
+pub use identity::{Identity, OnUnknown};
 
 /// The services, at one desk.
 #[derive(Clone)]
@@ -97,14 +104,24 @@ impl Api {
         }
     }
 
-    async fn change<M, C: Change, R>(
+    async fn change<M: Asked, C: Change, R>(
         &self,
         action: Action,
         request: Request<M>,
         parse: impl FnOnce(M) -> Result<C, Refusal>,
         render: impl FnOnce(C::Reply) -> R,
     ) -> Result<Response<R>, Status> {
-        let caller = taken(&request)?;
+        let rehearsal = Rehearsal::of(&request);
+        let caller = caller_of(&request)?.asking(Asks {
+            digest: rehearsal::digest(action, request.get_ref()),
+            approval: rehearsal::approval(&request)?,
+        });
+        if let Some(rehearsal) = rehearsal {
+            let summary = rehearsal::summary(request.get_ref());
+            let asked = parse(request.into_inner());
+            let considered = self.desk.consider(&caller, action, asked).await;
+            return Err(rehearsal.ended(considered, summary));
+        }
         let asked = parse(request.into_inner());
         match self.desk.perform_change(&caller, action, asked).await {
             Ok(reply) => Ok(Response::new(render(reply))),
@@ -128,10 +145,20 @@ fn understood<M>(request: &Request<M>) {
     }
 }
 
-/// The caller of a request that is now handed to the desk, which records it.
+/// The caller of a request that is now handed to the desk, which records it. What is only considered gets
+/// no further: nothing but a change knows how to stop in time.
 fn taken<M>(request: &Request<M>) -> Result<Caller, Status> {
-    let peer = request.extensions().get::<Arc<Peer>>();
-    let caller = peer.map(|peer| Caller::remote(Arc::clone(peer.subject()), peer.address()));
+    match Rehearsal::of(request) {
+        Some(_) => Err(errors::unknown_method()),
+        None => caller_of(request),
+    }
+}
+
+fn caller_of<M>(request: &Request<M>) -> Result<Caller, Status> {
+    // One that is malformed is left for `Front` to record, as any request that is no valid one.
+    let revision = access_parse::at_least_revision(request.metadata());
+    let revision = revision.ok_or_else(errors::malformed)?;
+    let caller = request.extensions().get::<Caller>().cloned();
     understood(request);
-    caller.ok_or_else(errors::unauthenticated)
+    caller.map(|caller| caller.at_least(revision)).ok_or_else(errors::unauthenticated)
 }

@@ -1,11 +1,12 @@
 //! Why somebody was not believed, or a trust domain not configured.
 
+use super::token::TokenError;
 use rustls::{CertificateError, Error as TlsError, OtherError};
 
-/// The certificate was not accepted. The text is the same for all of them: what was wrong is for the
-/// audit record ([`AuthError::class`]), not for whoever is trying.
+/// Nobody was authenticated. The text is the same for all of them: what was wrong is for the audit record
+/// ([`AuthError::class`]), not for whoever is trying.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the client certificate was not accepted")]
+#[error("the caller was not authenticated")]
 pub enum AuthError {
     /// None was presented.
     NoCertificate,
@@ -37,8 +38,28 @@ pub enum AuthError {
     Constraint,
     /// Revoked.
     Revoked,
+    /// No revocation list tells of it or of a certificate in its chain, or the one that does is old.
+    RevocationUnknown,
     /// Whatever else the verifier found.
     Untrusted,
+    /// Neither a certificate nor a token nor a credential.
+    NoProof,
+    /// Two proofs that speak of different principals, or one header twice (attack B07).
+    Ambiguous,
+    /// The header `authorization` has another scheme than `Bearer`, or is no text.
+    Scheme,
+    /// A token was not accepted.
+    Token(TokenError),
+    /// The end user's token was not accepted.
+    EndUser(TokenError),
+    /// The end user belongs to another tenant than whoever calls for them.
+    EndUserTenant,
+    /// A credential that is damaged, or not written as this server writes them.
+    MalformedCredential,
+    /// No such credential: unknown, revoked, expired, or of an account that is no more.
+    UnknownCredential,
+    /// Whether the proof is good cannot be told now.
+    Unavailable,
 }
 
 /// The configured trust domains cannot be used.
@@ -64,6 +85,16 @@ pub enum TrustDomainError {
     EmptyBundle {
         /// The name.
         name: String,
+    },
+    /// A revocation list cannot be read.
+    #[error("revocation list {place} of trust domain {name} cannot be used: {problem}")]
+    RevocationList {
+        /// The trust domain's name.
+        name: String,
+        /// Which list, from 1.
+        place: usize,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A certificate in the bundle is not an authority's. It would vouch for itself.
     #[error("certificate {place} in the bundle of trust domain {name} is not an authority's")]
@@ -96,7 +127,17 @@ impl AuthError {
             Self::IsAuthority => "is_authority",
             Self::Constraint => "constraint",
             Self::Revoked => "revoked",
+            Self::RevocationUnknown => "revocation_unknown",
             Self::Untrusted => "untrusted",
+            Self::NoProof => "no_proof",
+            Self::Ambiguous => "ambiguous_proof",
+            Self::Scheme => "unknown_scheme",
+            Self::Token(error) => error.class(),
+            Self::EndUser(_) => "end_user_token",
+            Self::EndUserTenant => "end_user_tenant",
+            Self::MalformedCredential => "malformed_credential",
+            Self::UnknownCredential => "unknown_credential",
+            Self::Unavailable => "proof_unavailable",
         }
     }
 
@@ -117,6 +158,9 @@ impl AuthError {
                 Self::NotYetValid
             }
             CertificateError::Revoked => Self::Revoked,
+            CertificateError::UnknownRevocationStatus
+            | CertificateError::ExpiredRevocationList
+            | CertificateError::ExpiredRevocationListContext { .. } => Self::RevocationUnknown,
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
             CertificateError::BadSignature
             | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
@@ -145,6 +189,12 @@ impl AuthError {
             Some(webpki::Error::EmptyEkuExtension) => Self::NotForClients,
             _ => Self::Untrusted,
         }
+    }
+}
+
+impl From<TokenError> for AuthError {
+    fn from(error: TokenError) -> Self {
+        Self::Token(error)
     }
 }
 

@@ -61,6 +61,70 @@ pub(super) fn is_authority(der: &[u8]) -> Result<bool, Odd> {
     Ok(matches!(expect(constraints, BOOLEAN), Ok(([0xff], _))))
 }
 
+/// The last second of a certificate's validity (RFC 5280, section 4.1.2.5), since the Unix epoch.
+pub(super) fn not_after(der: &[u8]) -> Result<i64, Odd> {
+    let (certificate, _) = expect(der, SEQUENCE)?;
+    let (mut fields, _) = expect(certificate, SEQUENCE)?;
+    if let Ok((_version, rest)) = expect(fields, VERSION) {
+        fields = rest;
+    }
+    // Serial number, signature algorithm and issuer come before it.
+    for tag in [INTEGER, SEQUENCE, SEQUENCE] {
+        (_, fields) = expect(fields, tag)?;
+    }
+    let (validity, _) = expect(fields, SEQUENCE)?;
+    let (_, _, last) = next(validity)?;
+    match next(last)? {
+        (UTC_TIME, text, _) => {
+            // Years from 50 are of the last century.
+            let old = text.first().is_some_and(|digit| *digit >= b'5');
+            seconds(if old { 1_900 } else { 2_000 }, text)
+        }
+        (GENERALIZED_TIME, text, _) => {
+            let (century, text) = text.split_at_checked(2).ok_or(Odd)?;
+            seconds(number(century)?.saturating_mul(100), text)
+        }
+        _ => Err(Odd),
+    }
+}
+
+/// `YYMMDDHHMMSSZ` of a century, in seconds since the Unix epoch.
+fn seconds(century: i64, text: &[u8]) -> Result<i64, Odd> {
+    let (digits, b"Z") = text.split_at_checked(12).ok_or(Odd)? else { return Err(Odd) };
+    let mut parts = [0; 6];
+    for (part, digits) in parts.iter_mut().zip(digits.chunks(2)) {
+        *part = number(digits)?;
+    }
+    let [year, month, day, hour, minute, second] = parts;
+    let lawful = (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    if !lawful {
+        return Err(Odd);
+    }
+    // A year that begins in March ends with its leap day, so that days can be counted without a table.
+    let year = century.saturating_add(year).saturating_sub(i64::from(month <= 2));
+    let month = month.saturating_add(9) % 12;
+    let leap_days = (year / 4).saturating_sub(year / 100).saturating_add(year / 400);
+    let days = year
+        .saturating_mul(365)
+        .saturating_add(leap_days)
+        .saturating_add(month.saturating_mul(153).saturating_add(2) / 5)
+        .saturating_add(day)
+        .saturating_sub(DAYS_BEFORE_THE_EPOCH);
+    let hours = days.saturating_mul(24).saturating_add(hour);
+    let minutes = hours.saturating_mul(60).saturating_add(minute);
+    Ok(minutes.saturating_mul(60).saturating_add(second))
+}
+
+fn number(digits: &[u8]) -> Result<i64, Odd> {
+    let lawful = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let text = str::from_utf8(digits).map_err(|_| Odd)?;
+    if lawful { text.parse().map_err(|_| Odd) } else { Err(Odd) }
+}
+
 /// The bytes are not the DER that was expected.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Odd;
@@ -92,13 +156,21 @@ const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 
 const BOOLEAN: u8 = 0x01;
+const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_ID: u8 = 0x06;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
+/// `[0]` of a certificate.
+const VERSION: u8 = 0xa0;
 /// `[3]` of a certificate.
 const EXTENSIONS: u8 = 0xa3;
 /// `[6]` of a general name.
 const URI: u8 = 0x86;
+
+/// From 1 March of the year 0 to the Unix epoch, and the day that months count from 1.
+const DAYS_BEFORE_THE_EPOCH: i64 = 719_469;
 
 #[cfg(test)]
 mod tests {
@@ -108,7 +180,21 @@ mod tests {
     proptest! {
         #[test]
         fn j05_any_bytes_are_walked_or_refused(der in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (uri_names(&der), is_authority(&der));
+            let _ = (uri_names(&der), is_authority(&der), not_after(&der));
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_the_calendar_has_them() {
+        let read = |century, text: &str| seconds(century, text.as_bytes());
+        assert_eq!(read(1_900, "700101000000Z"), Ok(0));
+        assert_eq!(read(2_000, "000229123456Z"), Ok(951_827_696));
+        assert_eq!(read(2_000, "260615000000Z"), Ok(1_781_481_600));
+        assert_eq!(read(9_900, "991231235959Z"), Ok(253_402_300_799));
+        for bad in
+            ["", "260615000000", "2606150000Z", "261315000000Z", "26061a000000Z", "260615240000Z"]
+        {
+            assert_eq!(read(2_000, bad), Err(Odd), "{bad}");
         }
     }
 

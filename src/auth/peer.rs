@@ -1,17 +1,17 @@
-//! The authenticated other end of a connection, as a request carries it.
+//! The other end of a connection, as a request carries it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use crate::policy::{CredentialKind, Principal, Subject};
+use super::Certified;
+use crate::policy::Principal;
 
 /// Who is at the other end of a connection. An `Arc` of it is in the extensions of every request.
 ///
-/// It holds for as long as the connection does: TLS 1.3 has no renegotiation, and sessions are not
-/// resumed, so each connection proves its identity anew.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// A certificate is proved once for each connection: TLS 1.3 has no renegotiation, and sessions are not
+/// resumed. Whether it still counts is asked for every call.
+#[derive(Debug)]
 pub struct Peer {
-    subject: Arc<Subject>,
+    certified: Option<Certified>,
     address: SocketAddr,
     connection_id: u64,
 }
@@ -19,20 +19,20 @@ pub struct Peer {
 // === impl Peer ===
 
 impl Peer {
-    /// What the handshake found.
-    pub fn new(principal: Principal, address: SocketAddr, connection_id: u64) -> Self {
-        let subject = Arc::new(Subject::new(principal, CredentialKind::Certificate));
-        Self { subject, address, connection_id }
+    /// What the handshake found; without a certificate, nobody.
+    pub fn new(certified: Option<Certified>, address: SocketAddr, connection_id: u64) -> Self {
+        Self { certified, address, connection_id }
     }
 
-    /// The authenticated caller.
-    pub fn principal(&self) -> &Principal {
-        &self.subject.principal
+    /// The holder of the client certificate, if there is one.
+    pub fn certified(&self) -> Option<&Certified> {
+        self.certified.as_ref()
     }
 
-    /// The caller, and how it proved who it is.
-    pub fn subject(&self) -> &Arc<Subject> {
-        &self.subject
+    /// Whom the certificate names. Not yet the caller: a call may bring another proof, and a certificate
+    /// may have been revoked since.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.certified.as_ref().map(|certified| &certified.subject().principal)
     }
 
     /// The address that the connection comes from. Of whoever connected: no header changes it.

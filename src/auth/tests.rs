@@ -24,13 +24,13 @@ const TWO: TenantId = TenantId::from_bytes([2; 16]);
 /// 2026-06-15.
 const NOW_MS: i64 = 1_781_481_600_000;
 
-struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
 }
 
 impl Authority {
-    fn root(name: &str) -> Self {
+    pub(super) fn root(name: &str) -> Self {
         Self::made(Self::params(name), None)
     }
 
@@ -60,7 +60,10 @@ impl Authority {
         Self::made(params, Some(self))
     }
 
-    fn leaf(&self, change: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'static> {
+    pub(super) fn leaf(
+        &self,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> CertificateDer<'static> {
         let params = leaf_params(change);
         params.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap().der().clone()
     }
@@ -81,9 +84,9 @@ fn uri(text: &str) -> SanType {
     SanType::URI(text.try_into().unwrap())
 }
 
-fn domain(name: &str, tenant: TenantId, authorities: &[&Authority]) -> TrustDomain {
+pub(super) fn domain(name: &str, tenant: TenantId, authorities: &[&Authority]) -> TrustDomain {
     let authorities = authorities.iter().map(|authority| authority.certificate.clone()).collect();
-    TrustDomain { name: name.to_owned(), tenant, authorities }
+    TrustDomain { name: name.to_owned(), tenant, authorities, revocations: vec![] }
 }
 
 fn authenticator(domains: Vec<TrustDomain>) -> Result<Authenticator, TrustDomainError> {

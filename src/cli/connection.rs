@@ -34,6 +34,9 @@ pub struct ConnectionArguments {
     /// environment (the default one after it) [default: ~/.config/bulla/client.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub profile: Option<PathBuf>,
+    /// The approved proposal that the change is made on; see: bulla proposal
+    #[arg(long, global = true, value_name = "ID")]
+    pub approval: Option<String>,
 }
 
 /// The same in a file. Relative paths are relative to the file.
@@ -60,7 +63,11 @@ impl ConnectionArguments {
     /// What is missing or wrong in the configuration, or why there is no connection.
     pub async fn connect(&self) -> Result<Client, Failure> {
         let environment = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        Ok(Client::connect(self.resolve(&environment)?.config()?).await?)
+        let client = Client::connect(self.resolve(&environment)?.config()?).await?;
+        Ok(match &self.approval {
+            Some(proposal) => client.with_approval(proposal)?,
+            None => client,
+        })
     }
 
     fn resolve(&self, environment: Environment<'_>) -> Result<Profile, Failure> {

@@ -26,7 +26,7 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Exit {
-    /// The question was answered, and the answer is not SAFE.
+    /// The question was answered, and the answer is not SAFE, or not the expected one.
     NotSafe = 1,
     /// The command line, or a field of the request, is wrong.
     Usage = 64,
@@ -56,7 +56,8 @@ pub enum Exit {
 pub const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-   1  the version is not SAFE to let go (bulla key retire-check)
+   1  the version is not SAFE to let go (bulla key retire-check), or a case of bulla policy test
+      is not as expected
   64  the command line, or a field of the request, is wrong
   65  the input is damaged, or was made for another key or encryption context
   66  an input file is missing or cannot be read
@@ -171,7 +172,7 @@ pub type Meaning = (&'static str, Exit, &'static str);
 #[rustfmt::skip]
 pub const MEANINGS: &[Meaning] = &[
     ("UNAUTHENTICATED", Exit::Permission,
-     "the server does not know your certificate; check --certificate and --key-file"),
+     "the server does not know your certificate or token; check --certificate and --key-file"),
     ("PERMISSION_DENIED", Exit::Permission,
      "either it does not exist or you may not use it (the answer is the same); `bulla whoami` shows \
       your roles"),
@@ -189,6 +190,9 @@ pub const MEANINGS: &[Meaning] = &[
      "`bulla key retire-check KEY VERSION` says what speaks against it and what is missing"),
     ("CAMPAIGN_STATE", Exit::Unavailable,
      "`bulla campaign show CAMPAIGN_ID` says where it stands and why"),
+    ("SEPARATION_OF_DUTIES", Exit::Unavailable,
+     "`bulla explain PRINCIPAL ACTION` shows the roles that it holds, and its groups"),
+    ("STALE_REPLICA", Exit::Temporary, NOTHING_DONE),
     ("ALREADY_EXISTS", Exit::CannotCreate, "choose another name, or use what is there"),
     ("CONFLICT", Exit::Temporary, "somebody else changed it at the same time; try again"),
     ("STORE_UNAVAILABLE", Exit::Temporary, NOTHING_DONE),

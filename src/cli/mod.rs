@@ -15,8 +15,10 @@ mod confirm;
 mod connection;
 mod datakey;
 mod escape;
+mod explain;
 mod exposure;
 mod failure;
+mod grant;
 mod inspect;
 mod json;
 mod key;
@@ -24,22 +26,27 @@ mod ladder;
 mod output;
 mod output_file;
 mod pages;
+mod policy;
+mod proposal;
 mod quickstart;
+mod relation;
 mod retire;
 mod rewrap;
 mod role;
 mod rotate;
 mod seal;
+mod service_account;
 mod status;
 mod store;
 mod table;
+mod tenant;
 mod time;
 mod version;
 mod watch;
 
 use std::process::ExitCode;
 
-use bulla_client::Client;
+use bulla_client::{Client, Proposing};
 use clap::error::ErrorKind;
 
 pub use audit::AuditCommand;
@@ -47,16 +54,23 @@ pub use campaign::CampaignCommand;
 pub use census::CensusArguments;
 pub use connection::ConnectionArguments;
 pub use datakey::DatakeyCommand;
+pub use explain::ExplainArguments;
 pub use failure::{EXIT_CODES, Exit, Failure, MEANINGS, Meaning};
+pub use grant::GrantCommand;
 pub use inspect::InspectArguments;
 pub use key::KeyCommand;
 pub use output::{Format, OutputArguments};
+pub use policy::PolicyCommand;
+pub use proposal::{ApprovalRuleCommand, ProposalCommand};
 pub use quickstart::QuickstartArguments;
+pub use relation::RelationCommand;
 pub use rewrap::RewrapView;
 pub use role::RoleCommand;
 pub use rotate::RotateArguments;
 pub use seal::{DecryptArguments, EncryptArguments};
+pub use service_account::{CredentialCommand, ServiceAccountCommand};
 pub use store::StoreCommand;
+pub use tenant::TenantCommand;
 
 use output::{Printer, report, write_out};
 
@@ -125,6 +139,56 @@ pub enum Command {
         #[command(subcommand)]
         command: RoleCommand,
     },
+    /// Groups and their members, and who stands in which relation to rings and keys
+    Relation {
+        /// Which.
+        #[command(subcommand)]
+        command: RelationCommand,
+    },
+    /// What one principal may do with one key besides
+    Grant {
+        /// Which.
+        #[command(subcommand)]
+        command: GrantCommand,
+    },
+    /// What roles and relations give, as code
+    Policy {
+        /// Which.
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+    /// Say why somebody may or may not do something, and what would let them
+    Explain(Box<ExplainArguments>),
+    /// Callers of your own that have neither a certificate nor a token
+    ServiceAccount {
+        /// Which.
+        #[command(subcommand)]
+        command: ServiceAccountCommand,
+    },
+    /// What proves a service account
+    Credential {
+        /// Which.
+        #[command(subcommand)]
+        command: CredentialCommand,
+    },
+    /// Changes that need more than one person
+    Proposal {
+        /// Which.
+        #[command(subcommand)]
+        command: ProposalCommand,
+    },
+    /// Which changes need more than one person
+    ApprovalRule {
+        /// Which.
+        #[command(subcommand)]
+        command: ApprovalRuleCommand,
+    },
+    /// The tenants of the installation
+    Tenant {
+        /// Which.
+        #[command(subcommand)]
+        command: TenantCommand,
+    },
     /// Show who the server takes you for
     Whoami,
     /// Show how the server stands
@@ -142,6 +206,8 @@ pub enum Command {
 pub(crate) struct Session {
     connection: ConnectionArguments,
     printer: Printer,
+    /// Where changes are proposed and not made.
+    proposing: Option<Proposing>,
 }
 
 // === impl Session ===
@@ -149,7 +215,17 @@ pub(crate) struct Session {
 impl Session {
     /// Connects. Called once a command knows what to ask.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
-        self.connection.connect().await
+        let client = self.connection.connect().await?;
+        Ok(match &self.proposing {
+            Some(proposing) => client.proposing(proposing),
+            None => client,
+        })
+    }
+
+    /// The same, with changes that are proposed and not made.
+    fn proposing(&self, proposing: &Proposing) -> Self {
+        let (connection, printer) = (self.connection.clone(), self.printer);
+        Self { connection, printer, proposing: Some(proposing.clone()) }
     }
 }
 
@@ -177,7 +253,7 @@ pub fn run(
     output: OutputArguments,
     program: clap::Command,
 ) -> ExitCode {
-    let session = Session { connection, printer: Printer::new(output) };
+    let session = Session { connection, printer: Printer::new(output), proposing: None };
     let done = match command {
         Command::Completions { shell } => completions(shell, program),
         Command::Quickstart(arguments) => quickstart::run(arguments, &session.printer),
@@ -211,6 +287,15 @@ async fn run_remote(command: Command, session: &Session) -> Result<(), Failure> 
         Command::Rotate(arguments) => arguments.run(session).await,
         Command::Audit { command } => command.run(session).await,
         Command::Role { command } => command.run(session).await,
+        Command::Relation { command } => command.run(session).await,
+        Command::Grant { command } => command.run(session).await,
+        Command::Policy { command } => command.run(session).await,
+        Command::Explain(arguments) => arguments.run(session).await,
+        Command::ServiceAccount { command } => command.run(session).await,
+        Command::Credential { command } => command.run(session).await,
+        Command::Proposal { command } => command.run(session).await,
+        Command::ApprovalRule { command } => command.run(session).await,
+        Command::Tenant { command } => command.run(session).await,
         Command::Whoami => status::whoami(session).await,
         Command::Status => status::status(session).await,
         // Neither talks to a server of somebody else; `run` has done them.
@@ -269,6 +354,24 @@ mod tests {
             ),
             "role bind spiffe://d/a key-user",
             "role unbind spiffe://d/a key-user",
+            "relation add group:a#member@spiffe://d/a",
+            "relation remove group:a#member@spiffe://d/a",
+            "grant create k --principal spiffe://d/a --action crypto.decrypt",
+            "grant revoke g",
+            "policy put p.cedar",
+            "policy delete p",
+            "tenant create t",
+            "tenant update t --keys 7",
+            "tenant suspend t",
+            "tenant resume t",
+            "proposal approve p --digest ab",
+            "proposal reject p",
+            "approval-rule put a --group g --needed 2",
+            "approval-rule delete a",
+            "service-account create s",
+            "service-account delete s",
+            "credential create s --out f",
+            "credential revoke c",
         ] {
             let words = ["bulla"].into_iter().chain(line.split(' ')).chain(["--request-id", "x"]);
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
@@ -319,7 +422,19 @@ mod tests {
             "key exposure k 1 --since 2027-01-15T08:00:00Z",
             "key ladder k",
             "key update k --rotation-time never",
+            "proposal create --reason r -- key destroy orders 1 --wait 7d",
+            "proposal create --break-glass -- role bind spiffe://d/a key-user",
+            "proposal list --all",
             "rotate --due",
+            "role bind spiffe://d/a key-user --expires 8h --reason r",
+            "relation list --object group:a --relation member --subject spiffe://d/a --limit 3",
+            "grant create k --principal p --action a --action b -c x=y --expires 2027-01-15T08:00:00Z",
+            "grant list k --limit 3",
+            "policy diff a.cedar b.cedar",
+            "policy test cases.toml",
+            "policy simulate a.cedar --delete b --replay 9",
+            "explain p crypto.decrypt k -c a=b --group g --claim a=b --credential-kind token",
+            "explain p audit.read --source-address 10.0.0.1 --time 2027-01-15T08:00:00Z",
             "store register a/b --owner o --kind json-lines --write-delay 0",
         ] {
             let words = ["bulla"].into_iter().chain(line.split(' '));

@@ -1,19 +1,21 @@
 //! `bulla role`: who holds which role in your tenant.
 
 use bulla_client::kms;
+use prost_types::Timestamp;
 
 use super::Session;
 use super::arguments::Once;
 use super::failure::Failure;
 use super::pages::{Limit, gather};
 use super::table::{Table, record};
+use super::time;
 
 /// Role bindings.
 #[derive(clap::Subcommand, Debug)]
 pub enum RoleCommand {
-    /// Give a principal a role
-    Bind(ChangeRole),
-    /// Take a role from a principal
+    /// Give a role to a principal, or to the members of a group
+    Bind(BindRole),
+    /// Take a role away
     Unbind(ChangeRole),
     /// List who holds which roles
     List {
@@ -23,12 +25,25 @@ pub enum RoleCommand {
     },
 }
 
-/// One role of one principal.
+/// A role to be given.
+#[derive(clap::Args, Debug)]
+pub struct BindRole {
+    #[command(flatten)]
+    of: ChangeRole,
+    /// When it ends: a time such as 2027-01-15T08:00:00Z, or in how long, such as 8h
+    #[arg(long, value_name = "TIME", value_parser = time::parse_future)]
+    expires: Option<Timestamp>,
+    /// Why; it is kept in the audit record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// One role of one subject.
 #[derive(clap::Args, Debug)]
 pub struct ChangeRole {
-    /// A SPIFFE id such as spiffe://example.org/billing
+    /// A principal such as spiffe://example.org/billing, or group:NAME#member
     principal: String,
-    /// key-user, key-rewrapper, key-manager, auditor or operator
+    /// key-user, key-rewrapper, key-manager, auditor or operator, or one of your policies
     role: String,
     #[command(flatten)]
     once: Once,
@@ -39,27 +54,42 @@ pub struct ChangeRole {
 impl RoleCommand {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
-            Self::Bind(ChangeRole { principal, role, once }) => {
-                let request_id = once.request_id();
-                let request =
-                    kms::BindRoleRequest { principal, role, request_id, ..Default::default() };
+            Self::Bind(BindRole { of, expires, reason }) => {
+                let request = kms::BindRoleRequest {
+                    request_id: of.once.request_id(),
+                    principal: of.principal,
+                    role: of.role,
+                    expire_time: expires,
+                    reason: reason.unwrap_or_default(),
+                };
                 let response = session.client().await?.bind_role(request).await?;
-                session.printer.message(&response, |_| binding_record(response.binding.as_ref()))
+                let binding = response.binding.as_ref();
+                session.printer.message(&response, |now| binding_record(binding, now))
             }
             Self::Unbind(ChangeRole { principal, role, once }) => {
                 let request_id = once.request_id();
                 let request = kms::UnbindRoleRequest { principal, role, request_id };
                 let response = session.client().await?.unbind_role(request).await?;
-                session.printer.message(&response, |_| binding_record(response.binding.as_ref()))
+                let binding = response.binding.as_ref();
+                session.printer.message(&response, |now| binding_record(binding, now))
             }
             Self::List { limit } => list(session, limit).await,
         }
     }
 }
 
-fn binding_record(binding: Option<&kms::RoleBinding>) -> String {
+fn binding_record(binding: Option<&kms::RoleBinding>, now: i64) -> String {
     let binding = binding.cloned().unwrap_or_default();
-    record(&[("principal", binding.principal), ("roles", binding.roles.join(", "))])
+    record(&[("principal", binding.principal.clone()), ("roles", roles(&binding, now))])
+}
+
+/// Each role, and when it ends if it does.
+fn roles(binding: &kms::RoleBinding, now: i64) -> String {
+    let shown = binding.roles.iter().map(|role| match binding.expire_times.get(role) {
+        Some(end) => format!("{role} until {}", time::shown(Some(end), now)),
+        None => role.clone(),
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 async fn list(session: &Session, limit: Limit) -> Result<(), Failure> {
@@ -75,10 +105,10 @@ async fn list(session: &Session, limit: Limit) -> Result<(), Failure> {
     let all = all.await?;
     let (bindings, next_page_token) = (all.items, all.next_page_token);
     let response = kms::ListRoleBindingsResponse { bindings, next_page_token };
-    session.printer.message(&response, |_| {
+    session.printer.message(&response, |now| {
         let mut table = Table::new(&["principal", "roles"]);
         for binding in &response.bindings {
-            table.row([binding.principal.clone(), binding.roles.join(", ")]);
+            table.row([binding.principal.clone(), roles(binding, now)]);
         }
         table.render("no role bindings")
     })

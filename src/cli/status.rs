@@ -14,6 +14,9 @@ pub(crate) async fn whoami(session: &Session) -> Result<(), Failure> {
             ("principal", response.principal.clone()),
             ("tenant", response.tenant.clone()),
             ("roles", response.roles.join(", ")),
+            ("groups", response.groups.join(", ")),
+            ("credential_kind", response.credential_kind.clone()),
+            ("end_user", response.end_user.clone()),
         ])
     })
 }

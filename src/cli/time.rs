@@ -110,6 +110,14 @@ pub(crate) fn parse_past(text: &str) -> Result<Timestamp, String> {
     }
 }
 
+/// The same as [`parse_time`], or in how long it is, as a span.
+pub(crate) fn parse_future(text: &str) -> Result<Timestamp, String> {
+    match parse_span(text) {
+        Ok(away) => Ok(Timestamp { seconds: unix_now().saturating_add(away.seconds), nanos: 0 }),
+        Err(_) => parse_time(text).map_err(|wrong| format!("{wrong}, or in how long, such as 8h")),
+    }
+}
+
 /// The same as [`parse_time`], or `never`, which is the Unix epoch.
 pub(crate) fn parse_rotation_time(text: &str) -> Result<Timestamp, String> {
     match text {
@@ -198,6 +206,10 @@ mod tests {
         let ago = unix_now() - parse_past("7d").unwrap().seconds;
         assert!((604_800..604_860).contains(&ago), "{ago}");
         assert_eq!(parse_past("2027-01-15T08:00:00Z").unwrap().seconds, seconds);
+        let away = parse_future("8h").unwrap().seconds - unix_now();
+        assert!((28_740..=28_800).contains(&away), "{away}");
+        assert_eq!(parse_future("2027-01-15T08:00:00Z").unwrap().seconds, seconds);
+        assert!(parse_future("soon").is_err());
         assert_eq!(parse_rotation_time("never").unwrap(), Timestamp::default());
         for bad in ["", "2027-01-15", "08:00", "tomorrow", "2027-13-01T00:00:00Z", "1800000000"] {
             assert!(parse_time(bad).is_err(), "{bad:?}");

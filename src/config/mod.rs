@@ -3,6 +3,7 @@
 //! One TOML file; a few environment variables override it. Paths in the file are relative to the
 //! file. Never a secret: secrets are in files that this names.
 
+mod issuers;
 mod rotation;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use std::{fmt, fs, io};
 
 use serde::Deserialize;
 
+pub use issuers::Issuer;
 pub use rotation::Rotation;
 
 /// The whole configuration.
@@ -31,6 +33,10 @@ pub struct Config {
     pub seal: Seal,
     /// Whose certificates are believed, and for which tenant.
     pub trust_domains: Vec<TrustDomain>,
+    /// Whose tokens are believed, and for which tenant.
+    pub issuers: Vec<Issuer>,
+    /// Whether service accounts' credentials are believed.
+    pub service_accounts: bool,
     /// Limits.
     pub limits: Limits,
     /// What happens by itself.
@@ -86,8 +92,11 @@ pub struct Seal {
 pub struct TrustDomain {
     /// As in `spiffe://NAME/...`.
     pub name: String,
-    /// The certificates of the authorities that may sign for it, in PEM.
-    pub ca_file: PathBuf,
+    /// The certificates of the authorities that may sign for it, in PEM: one file or several. They are
+    /// read again when they change.
+    pub ca_files: Vec<PathBuf>,
+    /// The revocation lists of those authorities, in PEM or DER. With none, nothing is revoked.
+    pub crl_files: Vec<PathBuf>,
     /// The tenant that every principal of the domain belongs to.
     pub tenant: String,
 }
@@ -193,14 +202,23 @@ impl Config {
         self.data_directory.join("audit.log")
     }
 
-    /// The distinct tenants that trust domains belong to, by name.
+    /// The distinct tenants that trust domains and issuers belong to, by name.
     pub fn tenants(&self) -> BTreeSet<&str> {
-        self.trust_domains.iter().map(|domain| domain.tenant.as_str()).collect()
+        let domains = self.trust_domains.iter().map(|domain| domain.tenant.as_str());
+        domains.chain(self.issuers.iter().flat_map(Issuer::tenant_names)).collect()
+    }
+
+    /// Whether a caller can prove who it is without a client certificate.
+    pub fn certificates_are_optional(&self) -> bool {
+        !self.issuers.is_empty() || self.service_accounts
     }
 
     fn checked(self) -> Result<Self, ConfigError> {
-        if self.trust_domains.is_empty() {
-            return Err(setting("trust_domains", "at least one is needed: nobody could call"));
+        if self.trust_domains.is_empty() && self.issuers.is_empty() {
+            return Err(setting(
+                "trust_domains",
+                "one, or one of issuers, is needed: nobody could call",
+            ));
         }
         let mut names = BTreeSet::new();
         for domain in &self.trust_domains {
@@ -209,6 +227,9 @@ impl Config {
             }
             if !is_name(&domain.tenant) {
                 return Err(setting("trust_domains.tenant", "must be 1 to 63 of a-z 0-9 . - _"));
+            }
+            if domain.ca_files.is_empty() {
+                return Err(setting("trust_domains.ca_file", "give ca_file, or ca_files"));
             }
             if !names.insert(&domain.name) {
                 return Err(setting("trust_domains.name", "the same trust domain stands twice"));
@@ -229,6 +250,7 @@ impl Config {
                 "must be outside data_directory: whoever copies the data would have the key",
             ));
         }
+        issuers::checked(&self.issuers)?;
         self.limits.checked()?;
         self.rotation.checked()?;
         Ok(self)
@@ -303,7 +325,12 @@ struct File {
     store: StoreKind,
     tls: FileTls,
     seal: FileSeal,
+    #[serde(default)]
     trust_domains: Vec<FileTrustDomain>,
+    #[serde(default)]
+    issuers: Vec<Issuer>,
+    #[serde(default)]
+    service_accounts: bool,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -330,7 +357,11 @@ struct FileSeal {
 #[serde(deny_unknown_fields)]
 struct FileTrustDomain {
     name: String,
-    ca_file: PathBuf,
+    ca_file: Option<PathBuf>,
+    #[serde(default)]
+    ca_files: Vec<PathBuf>,
+    #[serde(default)]
+    crl_files: Vec<PathBuf>,
     tenant: String,
 }
 
@@ -353,16 +384,23 @@ impl File {
                 .into_iter()
                 .map(|domain| TrustDomain {
                     name: domain.name,
-                    ca_file: base.join(domain.ca_file),
+                    ca_files: under(base, domain.ca_file.into_iter().chain(domain.ca_files)),
+                    crl_files: under(base, domain.crl_files),
                     tenant: domain.tenant,
                 })
                 .collect(),
+            issuers: self.issuers.into_iter().map(|issuer| issuer.resolve(base)).collect(),
+            service_accounts: self.service_accounts,
             limits: self.limits,
             rotation: self.rotation,
             memory_lock: self.memory_lock,
             clock_ahead_file: self.clock_ahead_file.map(|file| base.join(file)),
         }
     }
+}
+
+fn under(base: &Path, files: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    files.into_iter().map(|file| base.join(file)).collect()
 }
 
 fn is_name(text: &str) -> bool {

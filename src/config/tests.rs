@@ -58,6 +58,7 @@ fn l07_what_is_unsafe_or_unknown_is_refused_before_anything_opens() {
         (GOOD.replace("[tls]", "clock_ahead_file = \"x\"\n[tls]"), "clock_ahead_file"),
         (GOOD.replace("[tls]", "limits = { connections_max = 0 }\n[tls]"), "connections_max"),
         (GOOD.split("[[trust").next().unwrap().to_owned(), "trust_domains"),
+        (GOOD.replace("ca_file = \"ca.pem\"", ""), "trust_domains.ca_file"),
         (
             format!(
                 "{GOOD}\n[[trust_domains]]\nname = \"demo.bulla\"\nca_file = \"x\"\ntenant = \"other\""

@@ -10,13 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 
-use crate::keys::{Alias, KeyId, TenantId};
+use crate::keys::{AccountName, Alias, CredentialId, KeyId, TenantId};
 use crate::policy::World;
 use crate::store::RowKey;
 
 use super::error::CustodyError;
-use super::records::{TrustedKey, TrustedVersion};
-use super::rows::{AliasRecord, BindingRecord, Record, VersionRecord};
+use super::records::{GrantEntry, PolicyEntry, TrustedKey, TrustedVersion};
+use super::rows::{
+    AccountRecord, AliasRecord, BindingRecord, CredentialRecord, Record, RelationRecord,
+    TenantRecord, VersionRecord,
+};
 use crate::keys::Key;
 
 /// Verified records of every tenant, bounded in number.
@@ -26,6 +29,10 @@ pub(super) struct Caches {
     pub(super) versions: Cache<(TenantId, KeyId, u32), Arc<TrustedVersion>>,
     pub(super) aliases: Cache<(TenantId, Alias), KeyId>,
     pub(super) worlds: Cache<TenantId, Arc<World>>,
+    /// The world that each tenant had last, for what of it can be used again. Nothing is decided by it.
+    pub(super) last_worlds: Cache<TenantId, Arc<World>>,
+    pub(super) accounts: Cache<(TenantId, AccountName), Arc<AccountRecord>>,
+    pub(super) credentials: Cache<(TenantId, CredentialId), Arc<CredentialRecord>>,
 }
 
 // === impl Caches ===
@@ -38,6 +45,9 @@ impl Caches {
             versions: Cache::new(ENTRIES_MAX),
             aliases: Cache::new(ENTRIES_MAX),
             worlds: Cache::new(WORLDS_MAX),
+            last_worlds: Cache::new(WORLDS_MAX),
+            accounts: Cache::new(ENTRIES_MAX),
+            credentials: Cache::new(ENTRIES_MAX),
         }
     }
 
@@ -79,6 +89,8 @@ impl Caches {
         self.versions.clear();
         self.aliases.clear();
         self.worlds.clear();
+        self.accounts.clear();
+        self.credentials.clear();
     }
 
     fn forget_row(&self, row: &RowKey) {
@@ -101,8 +113,24 @@ impl Caches {
                     self.aliases.remove(&(tenant, alias));
                 }
             }
-            BindingRecord::KIND => {
+            BindingRecord::KIND | PolicyEntry::KIND | RelationRecord::KIND | GrantEntry::KIND => {
                 self.worlds.remove(&tenant);
+            }
+            // Suspended or resumed.
+            TenantRecord::KIND => {
+                if let Ok(tenant) = TenantId::from_slice(&row.id) {
+                    self.worlds.remove(&tenant);
+                }
+            }
+            AccountRecord::KIND => {
+                if let Some(name) = text(&row.id).and_then(|name| AccountName::parse(name).ok()) {
+                    self.accounts.remove(&(tenant, name));
+                }
+            }
+            CredentialRecord::KIND => {
+                if let Ok(id) = CredentialId::from_slice(&row.id) {
+                    self.credentials.remove(&(tenant, id));
+                }
             }
             _ => {}
         }
@@ -120,6 +148,7 @@ const WORLDS_MAX: usize = 10_000;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::policy::Material;
 
     fn row(alias: &str) -> RowKey {
         RowKey { tenant: [1; 16], kind: AliasRecord::KIND, id: alias.as_bytes().to_vec() }
@@ -138,6 +167,21 @@ mod tests {
             .await;
         assert_eq!(given.unwrap(), old);
         assert_eq!(caches.aliases.get(&key), None);
+    }
+
+    #[tokio::test]
+    async fn d11_whatever_says_who_may_do_what_makes_its_tenants_world_anew() {
+        let caches = Caches::new();
+        let [one, other] = [[1; 16], [2; 16]].map(TenantId::from_bytes);
+        for kind in [7, 21, 22, 23] {
+            for tenant in [one, other] {
+                let world = Arc::new(World::new(tenant, Material::default()));
+                caches.worlds.insert(tenant, world);
+            }
+            caches.forget([&RowKey { tenant: [1; 16], kind, id: vec![0; 3] }]);
+            assert!(caches.worlds.get(&one).is_none(), "kind {kind}");
+            assert!(caches.worlds.get(&other).is_some(), "kind {kind}");
+        }
     }
 
     #[tokio::test]

@@ -46,6 +46,10 @@ pub struct Past {
     pub replacement_version: u32,
     /// The campaign that it made or changed.
     pub campaign: Option<CampaignId>,
+    /// The store's revision that has it. Not kept: an outcome's own row has it.
+    pub revision: u64,
+    /// The tenant, proposal, credential or grant that it made or changed.
+    pub made: Option<[u8; 16]>,
 }
 
 // === impl Custody ===
@@ -53,9 +57,13 @@ pub struct Past {
 impl Custody {
     /// Begins a change in the permit's tenant.
     pub fn change(&self, permit: &Permit) -> Result<Changes<'_>, CustodyError> {
-        let tenant = self.tenant(permit.tenant())?;
+        Ok(self.change_in(&self.tenant(permit.tenant())?))
+    }
+
+    /// Begins a change of this program's own in a tenant.
+    pub(super) fn change_in(&self, tenant: &Arc<Tenant>) -> Changes<'_> {
         let commit = Commit { expect: Vec::new(), puts: Vec::new(), tombstones: Vec::new() };
-        Ok(Changes { custody: self, tenant, commit })
+        Changes { custody: self, tenant: Arc::clone(tenant), commit }
     }
 
     /// What the same principal's same request led to in the last 24 hours, if it was made.
@@ -67,7 +75,7 @@ impl Custody {
         let tenant = self.tenant(permit.tenant())?;
         let row_id = request_row_id(permit, &request.id).to_vec();
         match self.load::<RequestRecord>(&tenant, row_id).await? {
-            Some((record, _)) if self.is_kept(&record) => {
+            Some((record, revision)) if self.is_kept(&record) => {
                 if record.digest != request.digest {
                     return Err(CustodyError::RequestIdReused);
                 }
@@ -76,6 +84,8 @@ impl Custody {
                     version: record.version,
                     replacement_version: record.replacement_version,
                     campaign: record.campaign,
+                    revision,
+                    made: record.made,
                 }))
             }
             _ => Ok(None),
@@ -89,7 +99,7 @@ impl Custody {
 
 // === impl Changes ===
 
-impl Changes<'_> {
+impl<'c> Changes<'c> {
     /// A key that is new.
     pub fn put_new_key(&mut self, key: &Key) {
         self.put(key, None);
@@ -195,6 +205,7 @@ impl Changes<'_> {
             version: past.version,
             replacement_version: past.replacement_version,
             campaign: past.campaign,
+            made: past.made,
             create_time: self.custody.now(),
         };
         // One that is no longer kept may still stand there, and is replaced.
@@ -224,7 +235,29 @@ impl Changes<'_> {
         // After a failure too: whether it took effect may be unknown, and a lost race means that
         // what was read is old.
         self.custody.caches.forget(&touched);
-        Ok(committed?)
+        let revision = committed?;
+        self.custody.refresh_tenants(&touched).await?;
+        Ok(revision)
+    }
+
+    pub(super) fn custody(&self) -> &'c Custody {
+        self.custody
+    }
+
+    pub(super) fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+
+    /// Whether this change puts or removes the row.
+    pub(super) fn touches(&self, row: &RowKey) -> bool {
+        self.commit.puts.iter().any(|put| put.key == *row) || self.commit.tombstones.contains(row)
+    }
+
+    /// Takes in what was gathered elsewhere.
+    pub(super) fn join(&mut self, other: Commit) {
+        self.commit.expect.extend(other.expect);
+        self.commit.puts.extend(other.puts);
+        self.commit.tombstones.extend(other.tombstones);
     }
 
     pub(super) fn put<R: Record>(&mut self, record: &R, revision: Option<u64>) {
@@ -244,6 +277,15 @@ impl Changes<'_> {
         let put = self.custody.seal_of_installation(record);
         self.expect(put.key.clone(), revision);
         self.commit.puts.push(put);
+    }
+
+    /// The revision of a verified record, if it is there.
+    pub(super) async fn revision_of<R: Record>(
+        &self,
+        row_id: Vec<u8>,
+    ) -> Result<Option<u64>, CustodyError> {
+        let found = self.custody.load::<R>(&self.tenant, row_id).await?;
+        Ok(found.map(|(_, revision)| revision))
     }
 
     pub(super) fn expect(&mut self, key: RowKey, revision: Option<u64>) {

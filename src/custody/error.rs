@@ -31,6 +31,21 @@ pub enum CustodyError {
     /// The name is taken.
     #[error("the name is taken")]
     AlreadyExists,
+    /// A tenant has the name.
+    #[error("a tenant has the name")]
+    TenantExists,
+    /// The configuration calls a tenant what none can be called.
+    #[error("a tenant's name is 1 to 63 of a-z 0-9 . - _, and may not look like a UUID")]
+    MalformedTenantName,
+    /// The installation has as many as it can have.
+    #[error("there are as many tenants as there can be")]
+    TooManyTenants,
+    /// A service account has the name.
+    #[error("a service account has the name")]
+    AccountExists,
+    /// The service account has as many credentials as it can have.
+    #[error("the service account has two credentials")]
+    TooManyCredentials,
     /// The request id was used before, for something else.
     #[error("the request id was used before for another request")]
     RequestIdReused,

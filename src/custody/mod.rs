@@ -5,10 +5,13 @@
 //! [`Permit`] and reads in that permit's tenant and no other. It never decides who may do what, and
 //! never tells a caller why something did not open.
 
+mod access;
+mod approvals;
 mod cache;
 mod campaigns;
 mod census;
 mod changes;
+mod credentials;
 mod error;
 mod ladder;
 mod lease;
@@ -23,14 +26,14 @@ mod spent;
 mod start;
 mod stores;
 mod tenant;
+mod tenants;
 mod watch;
 mod world;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch::Sender};
 
 use crate::clock::Clock;
 use crate::crypto::{Kek, MacKey, Random};
@@ -40,17 +43,24 @@ use crate::store::{Store, StoreStatus};
 
 use cache::Caches;
 use census::Place;
+use credentials::LastUses;
 use tenant::Tenants;
 
+pub use access::RelationPlace;
+pub use approvals::{TrustedProposal, TrustedRule};
 pub use campaigns::{TrustedCampaign, TrustedClaim, TrustedProblem, TrustedProgress};
 pub use changes::{Changes, Past, RequestKey};
+pub use credentials::{
+    CREDENTIAL_MS_DEFAULT, CREDENTIAL_MS_MAX, NewSecret, TrustedAccount, TrustedCredential,
+};
 pub use error::CustodyError;
 pub use lease::{Budget, LEASE_MS, Lease, Mandate, Spend, Turn, Witness};
-pub use records::{AliasEntry, RoleBinding, TrustedKey, TrustedVersion};
+pub use records::{AliasEntry, GrantEntry, PolicyEntry, RoleBinding, TrustedKey, TrustedVersion};
 pub use replicas::REPORT_MS;
 pub use seal::{KeyFile, Seal, SealError};
 pub use start::{Installed, StartError, create, open};
 pub use stores::{Read, STORES_REGISTERED_MAX};
+pub use tenants::{NewTenant, TrustedTenant};
 pub use watch::{Due, DuePage, DuePlace, KeyChange, Watched};
 
 /// The trusted records of one store.
@@ -68,7 +78,9 @@ pub struct Custody {
     tenants: ArcSwap<Tenants>,
     caches: Caches,
     /// Every change up to this revision of the store has been forgotten from the caches.
-    followed: AtomicU64,
+    followed: Sender<u64>,
+    /// Uses of credentials that are not written down yet.
+    last_uses: LastUses,
     /// How far the census has come, once it is known. Held while the log is counted.
     census_place: Mutex<Option<Place>>,
 }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::crypto::Kek;
-use crate::keys::{Alias, Key, KeyId, TenantId, Version};
-use crate::policy::{HeldRole, KeyFacts, SubjectRef};
+use crate::keys::{Alias, Description, GrantId, Key, KeyId, TenantId, Timestamp, Version};
+use crate::policy::{Grant, HeldRole, KeyFacts, PolicySource, PrincipalId, SubjectRef};
 
 use super::rows::VersionRecord;
 
@@ -40,6 +40,43 @@ pub struct RoleBinding {
     pub subject: SubjectRef,
     /// Which, sorted.
     pub roles: Vec<HeldRole>,
+}
+
+/// A policy of the tenant's own, and who wrote it when.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PolicyEntry {
+    /// Its id and its text.
+    pub source: PolicySource,
+    /// What it is for.
+    pub description: Description,
+    /// Who wrote it.
+    pub principal: PrincipalId,
+    /// When.
+    pub update_time: Timestamp,
+}
+
+/// A grant, and who gave it when.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GrantEntry {
+    /// What a decision reads of it.
+    pub grant: Grant,
+    /// Who may take it away besides whoever manages access.
+    pub retiring_principal: Option<PrincipalId>,
+    /// What it is for.
+    pub name: Description,
+    /// Who gave it.
+    pub grantor: PrincipalId,
+    /// When.
+    pub create_time: Timestamp,
+}
+
+// === impl GrantEntry ===
+
+impl GrantEntry {
+    /// The grant's id.
+    pub fn id(&self) -> GrantId {
+        GrantId::from_bytes(self.grant.id)
+    }
 }
 
 // === impl TrustedKey ===

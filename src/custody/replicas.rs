@@ -4,8 +4,6 @@
 //! A program that holds the lease writes nothing here: it knows its own place. One that is silent for
 //! a minute is not waited for.
 
-use std::sync::atomic::Ordering;
-
 use crate::keys::{HolderId, TenantId};
 use crate::store::{Commit, PAGE_ROWS_MAX};
 
@@ -19,11 +17,8 @@ use super::rows::ReplicaRecord;
 impl Custody {
     /// Says how far this program has followed.
     pub async fn report_replica(&self, holder: HolderId) -> Result<(), CustodyError> {
-        let record = ReplicaRecord {
-            holder,
-            revision: self.followed.load(Ordering::Acquire),
-            report_time: self.store_now().await?,
-        };
+        let revision = *self.followed.borrow();
+        let record = ReplicaRecord { holder, revision, report_time: self.store_now().await? };
         let put = self.seal_of_installation(&record);
         let commit = Commit { expect: Vec::new(), puts: vec![put], tombstones: Vec::new() };
         self.store.commit(commit).await?;

@@ -1,9 +1,9 @@
 //! Making a store's first rows, and opening a store that has them.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::crypto::{Binding, BlobKind, Header, KeyMaterial, Random};
@@ -12,6 +12,7 @@ use crate::store::{FORMAT, Row, RowKey, Store};
 
 use super::Custody;
 use super::cache::Caches;
+use super::credentials::LastUses;
 use super::error::CustodyError;
 use super::mac::ROW_MAC_LABEL;
 use super::read;
@@ -137,7 +138,8 @@ fn custody(
         installation,
         tenants: ArcSwap::from_pointee(Tenants::default()),
         caches: Caches::new(),
-        followed: AtomicU64::new(0),
+        followed: watch::Sender::new(0),
+        last_uses: LastUses::default(),
         census_place: tokio::sync::Mutex::new(None),
     }
 }

@@ -196,7 +196,7 @@ impl Changes<'_> {
 // === impl Read ===
 
 impl<T> Read<T> {
-    fn of((record, revision): (T, u64)) -> Self {
+    pub(super) fn of((record, revision): (T, u64)) -> Self {
         Self { record, revision: Some(revision) }
     }
 

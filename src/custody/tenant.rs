@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::crypto::{
-    Binding, BlobKind, ContextError, EncryptionContext, Header, Kek, KeyMaterial, MacKey, Random,
+    Binding, BlobKind, ContextError, EncryptionContext, Header, Kek, KeyMaterial, Label, MacKey,
+    Random,
 };
+
 use crate::keys::{KeyId, TenantId, Timestamp, Version};
 use crate::store::{FORMAT, Put, Row, Store};
+use zeroize::Zeroizing;
 
 use super::Custody;
 use super::error::CustodyError;
@@ -21,20 +24,32 @@ pub(super) struct Tenants {
     by_name: HashMap<String, TenantId>,
 }
 
-/// A tenant whose key is open.
+/// A tenant whose key is open, at one revision of its row.
+#[derive(Clone)]
 pub(super) struct Tenant {
     pub(super) id: TenantId,
-    pub(super) name: String,
+    pub(super) record: Arc<TenantRecord>,
+    pub(super) revision: u64,
+    keys: Arc<TenantKeys>,
+}
+
+/// What a tenant's key gives.
+struct TenantKeys {
     generation: u32,
     kek: Kek,
     row_mac: MacKey,
+    token: MacKey,
 }
 
 // === impl Tenants ===
 
 impl Tenants {
-    pub(super) fn insert(&mut self, tenant: Tenant) {
-        self.by_name.insert(tenant.name.clone(), tenant.id);
+    /// Adds it, unless what is there is as new.
+    fn insert(&mut self, tenant: Tenant) {
+        if self.by_id.get(&tenant.id).is_some_and(|known| known.revision >= tenant.revision) {
+            return;
+        }
+        self.by_name.insert(tenant.record.name.to_string(), tenant.id);
         self.by_id.insert(tenant.id, Arc::new(tenant));
     }
 }
@@ -49,32 +64,11 @@ impl Custody {
 
     /// The name of this tenant.
     pub fn tenant_name(&self, id: TenantId) -> Option<String> {
-        self.tenants.load().by_id.get(&id).map(|tenant| tenant.name.clone())
+        self.tenants.load().by_id.get(&id).map(|tenant| tenant.record.name.to_string())
     }
 
     pub(super) fn tenant(&self, id: TenantId) -> Result<Arc<Tenant>, CustodyError> {
         self.tenants.load().by_id.get(&id).cloned().ok_or(CustodyError::NotFound)
-    }
-
-    /// Makes a tenant and its key, wrapped under the root.
-    pub async fn add_tenant(&self, name: &str) -> Result<TenantId, CustodyError> {
-        if self.tenant_named(name).is_some() {
-            return Err(CustodyError::AlreadyExists);
-        }
-        let id = TenantId::from_bytes(self.draw_id()?);
-        let material = KeyMaterial::generate(&*self.random)?;
-        let binding = tenant_binding(&self.installation.id, id, FIRST_GENERATION)?;
-        let record = TenantRecord {
-            id,
-            name: name.to_owned(),
-            wrapped_key: self.root.wrap_key(&*self.random, &binding, &material)?,
-            key_generation: FIRST_GENERATION,
-            create_time: self.now(),
-        };
-        let put = self.seal_of_installation(&record);
-        self.put_new(vec![put]).await?;
-        self.admit(Tenant::new(&record, &material));
-        Ok(id)
     }
 
     /// Opens every tenant's key: each must verify and open, or nothing starts.
@@ -91,13 +85,7 @@ impl Custody {
             .await?;
             for row in &rows {
                 let record: TenantRecord = super::read::trust(&self.root_row_mac, row)?;
-                let binding =
-                    tenant_binding(&self.installation.id, record.id, record.key_generation)?;
-                let material = self
-                    .root
-                    .open_key(&binding, &record.wrapped_key)
-                    .map_err(|failure| CustodyError::unopened(TenantRecord::KIND, failure))?;
-                self.admit(Tenant::new(&record, &material));
+                self.admit(self.open_tenant(record, row.revision)?);
             }
             match rows.last() {
                 Some(last) if rows.len() == PAGE => after = Some(last.key.id.clone()),
@@ -106,29 +94,81 @@ impl Custody {
         }
     }
 
+    /// Opens the key of a tenant, unless it is open already.
+    pub(super) fn open_tenant(
+        &self,
+        record: TenantRecord,
+        revision: u64,
+    ) -> Result<Tenant, CustodyError> {
+        let known = self.tenants.load().by_id.get(&record.id).cloned();
+        let known = known.filter(|known| known.record.wrapped_key == record.wrapped_key);
+        let keys = match known {
+            Some(known) => Arc::clone(&known.keys),
+            None => {
+                let binding =
+                    tenant_binding(&self.installation.id, record.id, record.key_generation)?;
+                let material = self
+                    .root
+                    .open_key(&binding, &record.wrapped_key)
+                    .map_err(|failure| CustodyError::unopened(TenantRecord::KIND, failure))?;
+                Arc::new(TenantKeys::new(record.key_generation, &material))
+            }
+        };
+        Ok(Tenant { id: record.id, record: Arc::new(record), revision, keys })
+    }
+
+    /// A new tenant's id and wrapped key.
+    pub(super) fn make_tenant_key(&self) -> Result<(TenantId, Vec<u8>, u32), CustodyError> {
+        let id = TenantId::from_bytes(self.draw_id()?);
+        let material = KeyMaterial::generate(&*self.random)?;
+        let binding = tenant_binding(&self.installation.id, id, FIRST_GENERATION)?;
+        let wrapped = self.root.wrap_key(&*self.random, &binding, &material)?;
+        Ok((id, wrapped, FIRST_GENERATION))
+    }
+
+    /// Every tenant, in no order.
+    pub(super) fn all_tenants(&self) -> Vec<Arc<Tenant>> {
+        self.tenants.load().by_id.values().cloned().collect()
+    }
+
     /// The row of a record that belongs to no tenant.
     pub(super) fn seal_of_installation<R: Record>(&self, record: &R) -> Put {
         mac::seal(&self.root_row_mac, TenantId::INSTALLATION, record)
     }
 
-    fn admit(&self, tenant: Tenant) {
-        let mut tenants = Tenants::clone(&self.tenants.load());
-        tenants.insert(tenant);
-        self.tenants.store(Arc::new(tenants));
+    pub(super) fn admit(&self, tenant: Tenant) {
+        self.tenants.rcu(|tenants| {
+            let mut tenants = Tenants::clone(tenants);
+            tenants.insert(tenant.clone());
+            tenants
+        });
+    }
+}
+
+// === impl TenantKeys ===
+
+impl TenantKeys {
+    fn new(generation: u32, material: &KeyMaterial) -> Self {
+        Self {
+            generation,
+            kek: material.kek(),
+            row_mac: material.mac_key(ROW_MAC_LABEL),
+            token: material.mac_key(TOKEN_LABEL),
+        }
     }
 }
 
 // === impl Tenant ===
 
 impl Tenant {
-    fn new(record: &TenantRecord, material: &KeyMaterial) -> Self {
-        Self {
-            id: record.id,
-            name: record.name.clone(),
-            generation: record.key_generation,
-            kek: material.kek(),
-            row_mac: material.mac_key(ROW_MAC_LABEL),
-        }
+    /// The seed with which the tenant's own tokens are signed, of its key's generation.
+    pub(super) fn token_seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.keys.token.tag(&[b"ed25519"]))
+    }
+
+    /// Whether nothing of it works.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.record.suspended.is_some()
     }
 
     /// The record of a new version, with fresh material that nobody has seen.
@@ -139,11 +179,11 @@ impl Tenant {
         version: Version,
     ) -> Result<VersionRecord, CustodyError> {
         let material = KeyMaterial::generate(random)?;
-        let binding = self.version_binding(key, version.number(), self.generation)?;
+        let binding = self.version_binding(key, version.number(), self.keys.generation)?;
         Ok(VersionRecord {
             key,
-            wrapped_material: self.kek.wrap_key(random, &binding, &material)?,
-            tenant_key_generation: self.generation,
+            wrapped_material: self.keys.kek.wrap_key(random, &binding, &material)?,
+            tenant_key_generation: self.keys.generation,
             version,
         })
     }
@@ -153,6 +193,7 @@ impl Tenant {
         let number = record.version.number();
         let binding = self.version_binding(record.key, number, record.tenant_key_generation)?;
         let material = self
+            .keys
             .kek
             .open_key(&binding, &record.wrapped_material)
             .map_err(|failure| CustodyError::unopened(VersionRecord::KIND, failure))?;
@@ -160,14 +201,14 @@ impl Tenant {
     }
 
     pub(super) fn seal<R: Record>(&self, record: &R) -> Put {
-        mac::seal(&self.row_mac, self.id, record)
+        mac::seal(&self.keys.row_mac, self.id, record)
     }
 
     pub(super) fn trust<R: Record>(&self, row: &Row) -> Result<R, CustodyError> {
         if row.key.tenant != *self.id.as_bytes() {
             return Err(CustodyError::Tampered { kind: R::KIND, problem: "another tenant's" });
         }
-        super::read::trust(&self.row_mac, row)
+        super::read::trust(&self.keys.row_mac, row)
     }
 
     /// Whether `row` is this tenant's and as this program wrote it, whatever it holds.
@@ -175,7 +216,7 @@ impl Tenant {
         if row.format > FORMAT {
             return Err(CustodyError::NewerFormat { kind: row.key.kind });
         }
-        if row.key.tenant != *self.id.as_bytes() || !mac::is_authentic(&self.row_mac, row) {
+        if row.key.tenant != *self.id.as_bytes() || !mac::is_authentic(&self.keys.row_mac, row) {
             let problem = "its MAC is wrong";
             return Err(CustodyError::Tampered { kind: row.key.kind, problem });
         }
@@ -184,7 +225,7 @@ impl Tenant {
 
     /// A row that was verified, as it is but for when it is due.
     pub(super) fn sealed_again(&self, row: &Row, due_at: Option<Timestamp>) -> Put {
-        mac::seal_body(&self.row_mac, row.key.clone(), row.body.clone(), due_at)
+        mac::seal_body(&self.keys.row_mac, row.key.clone(), row.body.clone(), due_at)
     }
 
     fn version_binding(
@@ -216,6 +257,8 @@ pub(super) fn context<const N: usize>(
     EncryptionContext::new(pairs.map(|(key, value)| (key.to_owned(), value)))
 }
 
+/// The KBKDF label of the key that the seed of a tenant's token-signing key is made with.
+const TOKEN_LABEL: Label = Label::new("bulla-token-v1");
 const FIRST_GENERATION: u32 = 1;
 const PAGE: usize = 500;
 

@@ -1,7 +1,6 @@
 //! What changed: for the cache, for callers who watch keys, and for the scheduler.
 
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
 
 use crate::keys::{Alias, Key, KeyId, TenantId, Timestamp};
 use crate::policy::Permit;
@@ -9,8 +8,11 @@ use crate::store::{Change, Commit, DueAfter, Expect, Row, StoreError};
 
 use super::Custody;
 use super::error::CustodyError;
-use super::records::{AliasEntry, TrustedKey, TrustedVersion};
-use super::rows::{AliasRecord, CensusRecord, PlaceRecord, Record, RequestRecord, VersionRecord};
+use super::records::{AliasEntry, GrantEntry, TrustedKey, TrustedVersion};
+use super::rows::{
+    AliasRecord, CensusRecord, CredentialRecord, PlaceRecord, ProposalRecord, Record,
+    RequestRecord, VersionRecord,
+};
 use super::tenant::Tenant;
 
 /// Something that changed about the keys of a tenant.
@@ -71,7 +73,7 @@ impl Custody {
                         self.store.wait_hint(next).await;
                     }
                     position = Some(next);
-                    self.followed.store(next, Ordering::Release);
+                    self.followed.send_replace(next);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot read changes from the store");
@@ -85,20 +87,33 @@ impl Custody {
         let Some(after) = position else {
             // Whatever was read before the head was known may be old.
             let head = self.store.status().await?.head;
-            self.caches.clear();
+            self.look_again().await;
             return Ok(head);
         };
         match self.store.changes(after, PAGE).await {
             Ok(page) => {
+                // A tenant is known before what refers to it is read again.
+                let rows = page.changes.iter().map(Change::key);
+                if let Err(error) = self.refresh_tenants(rows).await {
+                    tracing::error!(%error, "a tenant that changed cannot be read");
+                }
                 self.caches.forget(page.changes.iter().map(Change::key));
                 Ok(page.cursor)
             }
             Err(StoreError::Expired { .. }) => {
                 let head = self.store.status().await?.head;
-                self.caches.clear();
+                self.look_again().await;
                 Ok(head)
             }
             Err(other) => Err(other),
+        }
+    }
+
+    /// Forgets everything, and takes in what tenants there are.
+    async fn look_again(&self) {
+        self.caches.clear();
+        if let Err(error) = self.open_tenants().await {
+            tracing::error!(%error, "the tenants cannot be read");
         }
     }
 
@@ -154,7 +169,8 @@ impl Custody {
 
     /// What is due at `reached`, of at most `limit` rows after `after`, the longest due first.
     ///
-    /// Outcomes of requests that are no longer kept are removed on the way. A row that was changed
+    /// Outcomes of requests, proposals and credentials that are no longer kept, and grants that have
+    /// ended, are removed on the way. A row that was changed
     /// from outside is told to the operator and keeps nothing else waiting.
     pub async fn due(
         &self,
@@ -169,8 +185,20 @@ impl Custody {
         for row in &rows {
             let tenant_id = TenantId::from_bytes(row.key.tenant);
             let Ok(tenant) = self.tenant(tenant_id) else { continue };
-            if row.key.kind == RequestRecord::KIND {
+            // Nothing of a suspended tenant happens by itself either.
+            if tenant.is_suspended() {
+                continue;
+            }
+            if IS_KEPT_UNTIL_DUE.contains(&row.key.kind) {
                 expired.push(row);
+                continue;
+            }
+            if row.key.kind == GrantEntry::KIND {
+                match has_ended(&tenant, row, reached) {
+                    Ok(true) => expired.push(row),
+                    Ok(false) => {}
+                    Err(error) => tracing::error!(%error, "a grant that ends cannot be trusted"),
+                }
                 continue;
             }
             match self.due_of(&tenant, row).await {
@@ -216,9 +244,21 @@ impl Custody {
             .map(|row| Expect { key: row.key.clone(), revision: Some(row.revision) })
             .collect();
         let tombstones = rows.iter().map(|row| row.key.clone()).collect();
-        self.store.commit(Commit { expect, puts: Vec::new(), tombstones }).await?;
+        let commit = Commit { expect, puts: Vec::new(), tombstones };
+        let committed = self.store.commit(commit).await;
+        self.caches.forget(rows.iter().map(|row| &row.key));
+        committed?;
         Ok(())
     }
 }
 
+/// Whether the grant of this row, which says that it is due, says so too.
+fn has_ended(tenant: &Tenant, row: &Row, reached: Timestamp) -> Result<bool, CustodyError> {
+    let entry: GrantEntry = tenant.trust(row)?;
+    Ok(entry.grant.expire_time.is_some_and(|end| end <= reached))
+}
+
+/// Rows that are removed when they are due.
+const IS_KEPT_UNTIL_DUE: [u8; 3] =
+    [RequestRecord::KIND, ProposalRecord::KIND, CredentialRecord::KIND];
 const PAGE: usize = 500;

@@ -7,7 +7,8 @@ use crate::policy::{Material, World};
 
 use super::Custody;
 use super::error::CustodyError;
-use super::rows::BindingRecord;
+use super::records::{GrantEntry, PolicyEntry};
+use super::rows::{BindingRecord, RelationRecord};
 
 // === impl Custody ===
 
@@ -20,11 +21,28 @@ impl Custody {
 
     async fn load_world(&self, tenant_id: TenantId) -> Result<Arc<World>, CustodyError> {
         let tenant = self.tenant(tenant_id)?;
-        let mut material = Material::default();
-        for (record, revision) in self.all_records::<BindingRecord>(&tenant, &[]).await? {
-            material.revision = material.revision.max(revision);
-            material.bindings.push((record.subject, record.roles));
-        }
-        Ok(Arc::new(World::new(tenant_id, material)))
+        // Read first: what is read after it is at least as new.
+        let revision = self.store.status().await?.head;
+        // Asked of the store, not of what was last seen of it: a tenant is suspended for a reason.
+        let stored = self.stored_tenant(tenant_id).await?.ok_or(CustodyError::NotFound)?;
+        let bindings = self.all_records::<BindingRecord>(&tenant, &[]).await?;
+        let relations = self.all_records::<RelationRecord>(&tenant, &[]).await?;
+        let grants = self.all_records::<GrantEntry>(&tenant, &[]).await?;
+        let policies = self.all_records::<PolicyEntry>(&tenant, &[]).await?;
+        let material = Material {
+            revision,
+            suspended: stored.suspended().is_some(),
+            bindings: bindings.into_iter().map(|(row, _)| (row.subject, row.roles)).collect(),
+            relations: relations.into_iter().map(|(row, _)| row.0).collect(),
+            grants: grants.into_iter().map(|(row, _)| row.grant).collect(),
+            policies: policies.into_iter().map(|(row, _)| row.source).collect(),
+        };
+        // What did not change since is not parsed again.
+        let world = Arc::new(match self.caches.last_worlds.get(&tenant_id) {
+            Some(last) => last.next(material),
+            None => World::new(tenant_id, material),
+        });
+        self.caches.last_worlds.insert(tenant_id, Arc::clone(&world));
+        Ok(world)
     }
 }

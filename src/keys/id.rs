@@ -21,6 +21,17 @@ pub struct CampaignId([u8; 16]);
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ScanId([u8; 16]);
 
+/// A grant's id: random, never reused.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct GrantId([u8; 16]);
+/// A proposal's id: random, never reused.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ProposalId([u8; 16]);
+
+/// The id of a service account's credential: random, never reused.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct CredentialId([u8; 16]);
+
 /// The id that an agent or a program drew when it started.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct HolderId([u8; 16]);
@@ -83,6 +94,9 @@ id!(KeyId);
 id!(TenantId);
 id!(CampaignId);
 id!(ScanId);
+id!(GrantId);
+id!(ProposalId);
+id!(CredentialId);
 id!(HolderId);
 
 // === impl StoreNumber ===

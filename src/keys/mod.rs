@@ -9,9 +9,13 @@ mod name;
 mod present;
 mod schedule;
 mod state;
+mod tenant;
 mod version;
 
-pub use id::{CampaignId, HolderId, KeyId, MalformedId, ScanId, StoreNumber, TenantId, Timestamp};
+pub use id::{
+    CampaignId, CredentialId, GrantId, HolderId, KeyId, MalformedId, ProposalId, ScanId,
+    StoreNumber, TenantId, Timestamp,
+};
 pub use key::{Key, KeyRefusal, Succession};
 pub use ladder::{Climb, Hit, Ladder, LadderParts, Place, Rung, Standing};
 pub use name::{
@@ -21,4 +25,5 @@ pub use name::{
 pub use present::{CREDIT_MS_MAX, Present};
 pub use schedule::{DestroyWait, OutOfRange, RotationLimit, RotationPeriod, Trigger};
 pub use state::{State, Step, Use};
+pub use tenant::{AccountName, TenantLimits, TenantName, TenantRef};
 pub use version::{IllegalStep, Inconsistent, Version, VersionParts};

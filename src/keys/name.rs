@@ -62,7 +62,7 @@ pub enum StoreRef {
 /// The text is not in its canonical form.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("must be {0}")]
-pub struct MalformedName(&'static str);
+pub struct MalformedName(pub(super) &'static str);
 
 // === impl StoreName ===
 
@@ -304,7 +304,7 @@ fn is_prose(text: &str, bytes_max: usize) -> bool {
 }
 
 /// Anything that a person or a parser might take for a UUID, in any of its spellings.
-fn looks_like_uuid(text: &str) -> bool {
+pub(super) fn looks_like_uuid(text: &str) -> bool {
     let hex = text.bytes().filter(u8::is_ascii_hexdigit).count();
     hex == 32 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }

@@ -65,6 +65,12 @@ pub const FAMILIES: &[Family] = &[
         "Versions that were prepared, made Active or destroyed.",
         |metrics, _| by_word("step", VERSION_STEPS, &metrics.version_steps),
     ),
+    of(
+        Kind::Counter,
+        "break_glass",
+        "Emergency proposals that were made or used.",
+        |metrics, _| one(read(&metrics.break_glass)),
+    ),
     of(Kind::Counter, "moved_blobs", "Blobs that were re-encrypted.", |metrics, _| {
         one(read(&metrics.moved_blobs))
     }),

@@ -17,7 +17,7 @@ pub use page::CONTENT_TYPE;
 
 /// Every reason that an answer can be counted under: OK, those of `google.rpc.ErrorInfo`, and two for
 /// calls that were left without one.
-pub const REASONS: [&str; 22] = [
+pub const REASONS: [&str; 27] = [
     "OK",
     "PERMISSION_DENIED",
     "UNAUTHENTICATED",
@@ -29,8 +29,13 @@ pub const REASONS: [&str; 22] = [
     "RETIRE_NOT_SAFE",
     "ALREADY_EXISTS",
     "CAMPAIGN_STATE",
+    "SEPARATION_OF_DUTIES",
+    "STALE_REPLICA",
+    "APPROVAL_REQUIRED",
+    "PROPOSAL_STATE",
     "CONFLICT",
     "TOO_LARGE",
+    "RATE_LIMITED",
     "STORE_UNAVAILABLE",
     "AUDIT_UNAVAILABLE",
     "INTERNAL",
@@ -55,6 +60,7 @@ pub struct Metrics {
     rotations: [[AtomicU64; Outcome::ALL.len()]; Trigger::ALL.len()],
     version_steps: [AtomicU64; VERSION_STEPS.len()],
     moved_blobs: AtomicU64,
+    break_glass: AtomicU64,
     commits: [AtomicU64; Commit::ALL.len()],
     turns: [AtomicU64; Turn::ALL.len()],
     due: [AtomicU64; Due::ALL.len()],
@@ -231,6 +237,11 @@ impl Metrics {
     /// Counts blobs that were moved to another version.
     pub fn moved(&self, blobs: u64) {
         add(&self.moved_blobs, blobs);
+    }
+
+    /// Counts an emergency: a proposal that was made or used with fewer people than the rule asks for.
+    pub fn broke_glass(&self) {
+        add(&self.break_glass, 1);
     }
 
     /// Counts a commit to the store.

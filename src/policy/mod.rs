@@ -3,22 +3,54 @@
 //! Never reads a row, a clock or a request's text: what it needs is passed in, already parsed.
 
 mod action;
+mod action_set;
+mod builtin;
+mod condition;
+mod decide;
+mod explain;
+mod grant;
+mod index;
+mod limits;
+mod material;
+mod memory;
+mod pairs;
+mod parsed;
 mod permit;
 mod principal;
+mod problem;
 mod question;
+mod reach;
+mod relation;
+mod request;
 mod role;
+mod slice;
+mod standing;
 mod subject;
+#[cfg(test)]
+mod tests;
+mod touches;
+mod tuple;
+mod vocabulary;
 mod world;
 
 pub use action::Action;
+pub use builtin::built_in_policies;
+pub use explain::Explanation;
+pub use limits::MAX_POLICY_BYTES;
+pub use material::{
+    Grant, HeldRole, MalformedPolicyId, MalformedSubject, Material, PolicyId, PolicySource,
+    SubjectRef,
+};
+pub use parsed::{ParsedPolicy, validate_policy};
 pub use permit::{Denied, Permit};
 pub use principal::{MalformedPrincipal, Principal, PrincipalId};
+pub use problem::PolicyProblem;
 pub use question::{Circumstances, KeyFacts, Question, Target};
+pub use relation::{Object, Relation, RelationName};
 pub use role::{MalformedRole, Role, RoleName, decide_internal};
 pub use subject::{
     CredentialKind, GroupName, MalformedGroup, MalformedNetwork, Network, Scope, Subject,
 };
-pub use world::{
-    Grant, HeldRole, MalformedPolicyId, MalformedSubject, Material, Object, PolicyId, PolicySource,
-    Relation, RelationName, SubjectRef, World,
-};
+pub use tuple::{MalformedObject, MalformedRelation};
+pub use vocabulary::SCHEMA;
+pub use world::World;

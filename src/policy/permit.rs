@@ -58,6 +58,9 @@ pub enum Denied {
     /// The principal holds two roles that exclude each other.
     #[error("the principal holds two roles that exclude each other")]
     SeparationOfDuties,
+    /// The principal is in more groups than are followed, and so perhaps in one that is forbidden this.
+    #[error("the principal is in too many groups")]
+    TooManyGroups,
     /// The tenant is suspended.
     #[error("the tenant is suspended")]
     Suspended,
@@ -138,6 +141,7 @@ impl Denied {
             Self::OutOfScope => "out_of_scope",
             Self::NoGod => "no_god",
             Self::SeparationOfDuties => "separation_of_duties",
+            Self::TooManyGroups => "too_many_groups",
             Self::Suspended => "tenant_suspended",
             Self::OtherTenant => "other_tenant",
         }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use crate::keys::{KeyId, KeyRing, Timestamp};
 use crate::policy::action::Action;
+use crate::policy::material::SubjectRef;
 use crate::policy::subject::Subject;
-use crate::policy::world::SubjectRef;
 
 /// What a decision may read of a key.
 #[derive(Clone, Debug, Eq, PartialEq)]

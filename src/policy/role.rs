@@ -21,6 +21,10 @@ pub enum Role {
     Auditor,
     /// Runs the program and gives out roles, to others only.
     Operator,
+    /// Approves or rejects what others propose, where a rule names a group that it is in.
+    Approver,
+    /// Makes, suspends and resumes tenants. Gives nothing but in the installation's own tenant.
+    TenantManager,
     /// The program's own scheduler. No row can give it.
     Scheduler,
     /// Whoever has the key file and the database, and so the whole installation: gives the first
@@ -77,8 +81,15 @@ impl fmt::Debug for RoleName {
 
 impl Role {
     /// Every role that can be given.
-    pub const ALL: [Self; 5] =
-        [Self::KeyUser, Self::KeyRewrapper, Self::KeyManager, Self::Auditor, Self::Operator];
+    pub const ALL: [Self; 7] = [
+        Self::KeyUser,
+        Self::KeyRewrapper,
+        Self::KeyManager,
+        Self::Auditor,
+        Self::Operator,
+        Self::Approver,
+        Self::TenantManager,
+    ];
 
     /// The name that people and rows use.
     pub const fn name(self) -> &'static str {
@@ -88,6 +99,8 @@ impl Role {
             Self::KeyManager => "key-manager",
             Self::Auditor => "auditor",
             Self::Operator => "operator",
+            Self::Approver => "approver",
+            Self::TenantManager => "tenant-manager",
             Self::Scheduler => "scheduler",
             Self::Installer => "installer",
         }
@@ -109,6 +122,7 @@ impl Role {
                 Action::Inspect,
                 Action::GenerateRandom,
                 Action::GetKey,
+                Action::Propose,
             ],
             Self::KeyRewrapper => &[
                 Action::ReEncryptFrom,
@@ -123,6 +137,7 @@ impl Role {
                 Action::GetCampaign,
                 Action::ListCampaigns,
                 Action::ReportProgress,
+                Action::Propose,
             ],
             Self::KeyManager => &[
                 Action::Inspect,
@@ -165,6 +180,9 @@ impl Role {
                 Action::GetLadder,
                 Action::ResumeLadder,
                 Action::GetExposure,
+                Action::Propose,
+                Action::GetProposal,
+                Action::ListProposals,
             ],
             Self::Auditor => &[
                 Action::ReadAudit,
@@ -183,6 +201,17 @@ impl Role {
                 Action::ListCampaigns,
                 Action::GetLadder,
                 Action::GetExposure,
+                Action::ListRelations,
+                Action::ListGrants,
+                Action::GetPolicy,
+                Action::ListPolicies,
+                Action::GetPolicySchema,
+                Action::Explain,
+                Action::ListServiceAccounts,
+                Action::ListCredentials,
+                Action::GetProposal,
+                Action::ListProposals,
+                Action::ListApprovalRules,
             ],
             Self::Scheduler => &[
                 Action::PrepareVersion,
@@ -199,6 +228,45 @@ impl Role {
                 Action::ListRoleBindings,
                 Action::ReportRestore,
                 Action::ScheduleDestroyNotSafe,
+                Action::WriteRelations,
+                Action::ListRelations,
+                Action::CreateGrant,
+                Action::ListGrants,
+                Action::RevokeGrant,
+                Action::PutPolicy,
+                Action::DeletePolicy,
+                Action::GetPolicy,
+                Action::ListPolicies,
+                Action::GetPolicySchema,
+                Action::SimulatePolicies,
+                Action::Explain,
+                Action::CreateServiceAccount,
+                Action::ListServiceAccounts,
+                Action::DeleteServiceAccount,
+                Action::CreateCredential,
+                Action::ListCredentials,
+                Action::RevokeCredential,
+                Action::Propose,
+                Action::GetProposal,
+                Action::ListProposals,
+                Action::PutApprovalRule,
+                Action::DeleteApprovalRule,
+                Action::ListApprovalRules,
+            ],
+            Self::Approver => &[
+                Action::Approve,
+                Action::Reject,
+                Action::GetProposal,
+                Action::ListProposals,
+                Action::ListApprovalRules,
+            ],
+            Self::TenantManager => &[
+                Action::CreateTenant,
+                Action::GetTenant,
+                Action::ListTenants,
+                Action::UpdateTenant,
+                Action::SuspendTenant,
+                Action::ResumeTenant,
             ],
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::keys::{KeyId, KeyRing};
 use crate::policy::action::Action;
 use crate::policy::principal::{Principal, PrincipalId};
+use crate::policy::question::{KeyFacts, Question, Target};
 
 /// How a caller proved who it is.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -106,6 +107,38 @@ impl Subject {
             end_user: None,
             scope: None,
         }
+    }
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// Whether the credential is good for what is asked.
+    pub(super) fn allows(&self, question: &Question<'_>) -> bool {
+        let circumstances = question.circumstances;
+        let network = self.networks.is_empty()
+            || circumstances
+                .source
+                .is_some_and(|source| self.networks.iter().any(|network| network.contains(source)));
+        if question.action.needs_no_policy() {
+            return network;
+        }
+        let action = self.actions.is_empty() || self.actions.contains(&question.action);
+        let in_ring = |facts: &KeyFacts| {
+            let ring = facts.ring.as_ref();
+            ring.is_some_and(|ring| self.key_rings.iter().any(|outer| outer.contains(ring)))
+        };
+        let named = match question.target {
+            Target::Key(facts) => self.keys.contains(&facts.id) || in_ring(facts),
+            // What is done to the tenant as a whole is done to no key in particular.
+            Target::Tenant => !question.action.is_on_key(),
+        };
+        let key = named || (self.keys.is_empty() && self.key_rings.is_empty());
+        let context = self.encryption_context.iter().all(|(key, value)| {
+            let mut pairs = circumstances.encryption_context.iter();
+            pairs.any(|(own, held)| own == key && held == value)
+        });
+        action && key && context && network
     }
 }
 

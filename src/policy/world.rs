@@ -1,155 +1,140 @@
-//! Everything that one tenant has said about who may do what, at one revision; and the decision.
+//! Everything that one tenant has said about who may do what, at one revision.
 //!
-//! Immutable: a change makes a new one. Pure: it reads no row, no clock and no request's text.
+//! Immutable: a change makes a new one, which shares the parsed policies of the one before and none of the
+//! answers that it kept. Pure: it reads no row, no clock and no request's text.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::keys::{KeyId, KeyRing, TenantId, Timestamp};
+use crate::keys::{TenantId, Timestamp};
 use crate::policy::action::Action;
-use crate::policy::permit::{Denied, Permit};
+use crate::policy::action_set::ActionSet;
+use crate::policy::builtin::built_in_policies;
+use crate::policy::condition::Condition;
+use crate::policy::grant;
+use crate::policy::index::Index;
+use crate::policy::material::{HeldRole, Material, PolicyId, PolicySource, SubjectRef};
+use crate::policy::memory::{Memory, MemoryKey};
+use crate::policy::parsed::{ParsedPolicy, validate_policy};
+use crate::policy::permit::Denied;
 use crate::policy::principal::PrincipalId;
-use crate::policy::question::Question;
-use crate::policy::role::{Role, RoleName};
+use crate::policy::problem::PolicyProblem;
+use crate::policy::relation::Graph;
+use crate::policy::role::RoleName;
+use crate::policy::slice::Slice;
+use crate::policy::standing::Standing;
 use crate::policy::subject::{GroupName, Subject};
 
 /// One tenant's policies, role bindings, relations and grants.
 pub struct World {
-    tenant: TenantId,
-    revision: u64,
-    suspended: bool,
+    pub(super) tenant: TenantId,
+    pub(super) suspended: bool,
+    pub(super) graph: Graph,
+    pub(super) index: Index,
+    pub(super) rules: Vec<Rule>,
+    /// Policies whose text this program cannot parse: what they forbid is not known.
+    pub(super) broken: Arc<[Arc<str>]>,
+    pub(super) slices: Memory<Arc<Slice>>,
+    pub(super) answers: Memory<Answer>,
     bindings: HashMap<SubjectRef, Vec<HeldRole>>,
+    policies: BTreeMap<PolicyId, Arc<ParsedPolicy>>,
+    pub(super) material: Material,
+    standings: Memory<Arc<Standing>>,
+    numbers: AtomicU64,
 }
 
-/// What a [`World`] is made from: what the tenant's rows say.
-#[derive(Clone, Debug, Default)]
-pub struct Material {
-    /// The store's revision that it was read at.
-    pub revision: u64,
-    /// Nothing is allowed in a suspended tenant.
-    pub suspended: bool,
-    /// Who holds which roles.
-    pub bindings: Vec<(SubjectRef, Vec<HeldRole>)>,
-    /// Who stands in which relation to what.
-    pub relations: Vec<Relation>,
-    /// Grants on keys.
-    pub grants: Vec<Grant>,
-    /// The tenant's own policies.
-    pub policies: Vec<PolicySource>,
+/// A policy or a grant, as a decision sees it.
+pub(super) struct Rule {
+    pub(super) id: Arc<str>,
+    pub(super) permits: bool,
+    pub(super) condition: Option<Arc<Condition>>,
+    pub(super) expire_time: Option<Timestamp>,
 }
 
-/// Whom a binding or a relation names.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum SubjectRef {
-    /// One principal.
-    Principal(PrincipalId),
-    /// Every member of a group: `group:NAME#member`.
-    Members(GroupName),
-}
-
-/// The text names neither a principal nor the members of a group.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("neither a principal such as spiffe://example.org/app nor group:NAME#member")]
-pub struct MalformedSubject;
-
-/// A role that is held, for ever or until a time.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct HeldRole {
-    /// Which.
-    pub role: RoleName,
-    /// When it ends.
-    pub expire_time: Option<Timestamp>,
-}
-
-/// `object#relation@subject`.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Relation {
-    /// To what.
-    pub object: Object,
-    /// How it is related. A group has members and nothing else; nothing else has members.
-    pub name: RelationName,
-    /// Who.
-    pub subject: SubjectRef,
-}
-
-/// What a relation is to.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Object {
-    /// `group:NAME`
-    Group(GroupName),
-    /// `ring:PATH`; what holds for a ring holds for the keys and rings in it.
-    Ring(KeyRing),
-    /// `key:UUID`
-    Key(KeyId),
-}
-
-/// The relations that there are.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum RelationName {
-    /// Of a group.
-    Member,
-    /// May use the key.
-    User,
-    /// May move its blobs.
-    Rewrapper,
-    /// May manage it.
-    Manager,
-    /// May see it.
-    Viewer,
-}
-
-/// What one principal may do with one key besides what policies say.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Grant {
-    /// 16 random bytes.
-    pub id: [u8; 16],
-    /// On which key.
-    pub key: KeyId,
-    /// To whom.
-    pub principal: PrincipalId,
-    /// What.
-    pub actions: Vec<Action>,
-    /// Pairs that the encryption context must hold.
-    pub encryption_context: BTreeMap<String, String>,
-    /// When it ends.
-    pub expire_time: Option<Timestamp>,
-}
-
-/// A policy as its author wrote it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PolicySource {
-    /// Its id.
-    pub id: PolicyId,
-    /// One statement in the Cedar language.
-    pub text: Arc<str>,
-}
-
-/// A policy's id: 1 to 63 of `a-z 0-9 -`, beginning with a letter.
-#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct PolicyId(Arc<str>);
-
-/// The text is no policy's id.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a policy's id is 1 to 63 of a-z 0-9 - and begins with a letter")]
-pub struct MalformedPolicyId;
+/// The policies that allow, or why not.
+pub(super) type Answer = Result<Arc<[Arc<str>]>, Denied>;
 
 // === impl World ===
 
 impl World {
     /// The world of `tenant`.
     pub fn new(tenant: TenantId, material: Material) -> Self {
+        Self::build(tenant, material, &BTreeMap::new())
+    }
+
+    /// The world that follows on this one. Policies that did not change are not parsed again.
+    #[must_use]
+    pub fn next(&self, material: Material) -> Self {
+        Self::build(self.tenant, material, &self.policies)
+    }
+
+    /// The same world with other policies: what would be decided if they were put and deleted.
+    pub fn with_policies(
+        &self,
+        put: Vec<PolicySource>,
+        delete: &[PolicyId],
+    ) -> Result<Self, PolicyProblem> {
+        let mut material = self.material.clone();
+        for source in &put {
+            validate_policy(&source.id, &source.text)?;
+        }
+        for id in delete {
+            if !material.policies.iter().any(|policy| policy.id == *id) {
+                let help = "look at the ids: bulla policy list";
+                return Err(PolicyProblem::new(id.as_str(), "there is no such policy", help));
+            }
+        }
+        let gone = |id: &PolicyId| delete.contains(id) || put.iter().any(|one| one.id == *id);
+        material.policies.retain(|policy| !gone(&policy.id));
+        material.policies.extend(put);
+        Ok(self.next(material))
+    }
+
+    fn build(
+        tenant: TenantId,
+        material: Material,
+        known: &BTreeMap<PolicyId, Arc<ParsedPolicy>>,
+    ) -> Self {
+        let built_in =
+            built_in_policies().iter().map(|policy| (policy.id().clone(), policy.clone()));
+        let mut policies: BTreeMap<_, _> = built_in.collect();
+        let mut broken = Vec::new();
+        for PolicySource { id, text } in &material.policies {
+            let same = known.get(id).filter(|policy| policy.text() == text).cloned();
+            match same.map_or_else(|| ParsedPolicy::parse(id, text.clone()).map(Arc::new), Ok) {
+                Ok(policy) => drop(policies.insert(id.clone(), policy)),
+                Err(_) => broken.push(id.shared().clone()),
+            }
+        }
+        let graph = Graph::new(&material.relations);
+        let mut index = Index::default();
+        index.name_keys(graph.keys());
+        let rules = rules(&policies, &material, &mut index, tenant);
+        let mut bindings: HashMap<SubjectRef, Vec<HeldRole>> = HashMap::new();
+        for (subject, roles) in &material.bindings {
+            bindings.entry(subject.clone()).or_default().extend(roles.iter().cloned());
+        }
         Self {
             tenant,
-            revision: material.revision,
             suspended: material.suspended,
-            bindings: material.bindings.into_iter().collect(),
+            graph,
+            index,
+            rules,
+            broken: broken.into(),
+            slices: Memory::new(),
+            answers: Memory::new(),
+            bindings,
+            policies,
+            material,
+            standings: Memory::new(),
+            numbers: AtomicU64::new(0),
         }
     }
 
     /// The store's revision that it stands for.
     pub fn revision(&self) -> u64 {
-        self.revision
+        self.material.revision
     }
 
     /// Whose it is.
@@ -157,91 +142,90 @@ impl World {
         self.tenant
     }
 
-    /// Decides. Denies unless something allows it.
-    pub fn decide(&self, question: &Question<'_>) -> Result<Permit, Denied> {
-        let principal = &question.subject.principal;
-        if principal.tenant() != self.tenant {
-            return Err(Denied::OtherTenant);
-        }
-        if self.suspended {
-            return Err(Denied::Suspended);
-        }
-        if question.whom.is_some_and(|whom| *whom == SubjectRef::Principal(principal.id().clone()))
-        {
-            return Err(Denied::OwnRoles);
-        }
-        let roles = self.roles(question.subject, question.circumstances.now);
-        let given = question.action == Action::WhoAmI
-            || roles
-                .iter()
-                .filter_map(Role::named)
-                .any(|role| role.actions().contains(&question.action));
-        if given {
-            Ok(Permit::new(
-                principal.clone(),
-                question.action,
-                question.target.key(),
-                Arc::default(),
-            ))
-        } else {
-            Err(Denied::NoPolicy)
-        }
+    /// Every policy, built-in ones that the tenant has not replaced included, by id.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<ParsedPolicy>> {
+        self.policies.values()
     }
 
-    /// The roles that a subject holds at `now`.
+    /// The policy with this id.
+    pub fn policy(&self, id: &PolicyId) -> Option<&Arc<ParsedPolicy>> {
+        self.policies.get(id)
+    }
+
+    /// The roles that a subject holds at `now`, itself or by a group.
     pub fn roles(&self, subject: &Subject, now: Timestamp) -> Vec<RoleName> {
-        let principal = subject.principal.id().clone();
-        let held = self.bindings.get(&SubjectRef::Principal(principal));
-        let held = held.into_iter().flatten();
-        held.filter(|held| held.expire_time.is_none_or(|end| now < end))
-            .map(|held| held.role.clone())
-            .collect()
+        self.standing(subject, now).roles.clone()
     }
-}
 
-// === impl SubjectRef ===
+    /// The groups that a subject is in: those of its token, by relations, and those that these are in.
+    pub fn groups(&self, subject: &Subject, now: Timestamp) -> Vec<GroupName> {
+        self.standing(subject, now).groups().to_vec()
+    }
 
-impl SubjectRef {
-    /// Parses a principal's id, or `group:NAME#member`.
-    pub fn parse(text: &str) -> Result<Self, MalformedSubject> {
-        match text.strip_prefix("group:").and_then(|rest| rest.strip_suffix("#member")) {
-            Some(group) => GroupName::parse(group).map(Self::Members).map_err(|_| MalformedSubject),
-            None => PrincipalId::parse(text).map(Self::Principal).map_err(|_| MalformedSubject),
+    /// Whether a principal is a member of a group, however deep it is nested; `asserted` are groups that
+    /// its proof asserts. Of whoever is in too many groups it is not known, and so not said.
+    pub fn is_member(
+        &self,
+        principal: &PrincipalId,
+        asserted: &[GroupName],
+        group: &GroupName,
+    ) -> bool {
+        self.graph.groups_of(principal, asserted).is_ok_and(|groups| groups.contains(group))
+    }
+
+    /// Where a subject stands at `now`.
+    pub(super) fn standing(&self, subject: &Subject, now: Timestamp) -> Arc<Standing> {
+        let mut key = MemoryKey::new();
+        key.bytes(subject.principal.id().as_str().as_bytes());
+        subject.groups.iter().for_each(|group| key.bytes(group.as_str().as_bytes()));
+        if let Some(standing) = self.standings.get(&key)
+            && standing.window.holds(now)
+        {
+            return standing;
         }
+        let held = |of: &SubjectRef| self.bindings.get(of).map(Vec::as_slice).unwrap_or_default();
+        let groups = self.graph.groups_of(subject.principal.id(), &subject.groups);
+        let standing = Standing::new(self.number(), subject, groups, held, now);
+        let standing = Arc::new(standing);
+        self.standings.keep(key, Arc::clone(&standing));
+        standing
+    }
+
+    /// A number that nothing else in this world has.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The actions that manage access and that this tenant has.
+    pub(super) fn managing(&self) -> ActionSet {
+        ActionSet::all(|action| action.manages_access() && self.has(action))
+    }
+
+    /// Whether this tenant has the action at all.
+    pub(super) fn has(&self, action: Action) -> bool {
+        !action.is_of_the_installation() || self.tenant == TenantId::INSTALLATION
     }
 }
 
-impl fmt::Display for SubjectRef {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Principal(id) => fmt::Display::fmt(id, formatter),
-            Self::Members(group) => write!(formatter, "group:{group}#member"),
-        }
+/// Every policy and grant as a rule, each in its place of the index.
+fn rules(
+    policies: &BTreeMap<PolicyId, Arc<ParsedPolicy>>,
+    material: &Material,
+    index: &mut Index,
+    tenant: TenantId,
+) -> Vec<Rule> {
+    let mut rules = Vec::with_capacity(policies.len().saturating_add(material.grants.len()));
+    for policy in policies.values() {
+        index.add_policy(policy, tenant, rules.len());
+        let (id, condition) = (policy.id().shared().clone(), policy.condition.clone());
+        rules.push(Rule { id, permits: policy.permits, condition, expire_time: None });
     }
-}
-
-// === impl PolicyId ===
-
-impl PolicyId {
-    /// Parses the one form.
-    pub fn parse(text: &str) -> Result<Self, MalformedPolicyId> {
-        GroupName::parse(text).map(|_| Self(text.into())).map_err(|_| MalformedPolicyId)
+    for one in &material.grants {
+        index.add_grant(one, rules.len());
+        let condition = (!one.encryption_context.is_empty())
+            .then(|| Arc::new(Condition::of_grant(one.clone())));
+        let (id, expire_time) = (grant::id(one).into(), one.expire_time);
+        rules.push(Rule { id, permits: true, condition, expire_time });
     }
-
-    /// The id.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for PolicyId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for PolicyId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
+    rules
 }

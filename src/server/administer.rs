@@ -9,7 +9,7 @@ use crate::audit::{Outcome, Record};
 use crate::config::{Config, StoreKind};
 use crate::crypto::OsRandom;
 use crate::custody::{self, Custody, KeyFile, SealError};
-use crate::keys::TenantId;
+use crate::keys::{Reason, TenantId};
 use crate::policy::{Action, PrincipalId, RoleName, SubjectRef};
 use crate::service::{BindRole, Caller, Desk, Refusal, RoleChange};
 use crate::trail::Lane;
@@ -136,6 +136,7 @@ async fn give_each(config: &Config, desk: &Desk, bindings: &Bindings) -> Result<
             role: role.clone(),
             expire_time: None,
             change: RoleChange::Bind,
+            reason: Reason::none(),
             request: None,
         };
         let caller = Caller::installer(tenant);
@@ -189,8 +190,13 @@ fn remove_what_was_made(
     if key_file_too { seal.discard() } else { Ok(()) }
 }
 
+/// The one tenant that a principal of this id belongs to, if the configuration says so by itself.
 fn tenant_of<'c>(config: &'c Config, principal: &PrincipalId) -> Option<&'c str> {
-    let domain = principal.trust_domain();
+    if let Some(name) = principal.issuer() {
+        let issuer = config.issuers.iter().find(|known| known.name == name)?;
+        return issuer.tenant.as_deref();
+    }
+    let domain = principal.trust_domain()?;
     let mut domains = config.trust_domains.iter();
     domains.find(|known| known.name == domain).map(|known| known.tenant.as_str())
 }

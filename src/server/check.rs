@@ -6,6 +6,7 @@ use crate::crypto::memory::{self, Locked};
 use super::assemble;
 use super::error::ServerError;
 use super::serve;
+use super::trust::Files;
 
 /// One thing that was looked at.
 pub struct Finding {
@@ -22,7 +23,7 @@ pub async fn check(config: &Config) -> Vec<Finding> {
     found("cryptography", assemble::harden(config).map(|()| "self-tests passed".to_owned()));
     found("memory", Ok(memory_locking()));
     found("tls", serve::tls_identity(config).map(|_| "certificate and key are read".to_owned()));
-    found("trust_domains", serve::authorities(config).map(|n| format!("{} are read", n.len())));
+    found("identity", Files::read(config).map(|_| identity(config)));
     found("store", open(config).await);
     findings
 }
@@ -38,6 +39,11 @@ async fn open(config: &Config) -> Result<String, ServerError> {
         "opens at revision {}; the audit log verifies up to record {}",
         status.head, recovery.sequence
     ))
+}
+
+fn identity(config: &Config) -> String {
+    let (domains, issuers) = (config.trust_domains.len(), config.issuers.len());
+    format!("{domains} trust domains and {issuers} issuers of tokens are read")
 }
 
 fn memory_locking() -> String {

@@ -63,6 +63,17 @@ pub enum ServerError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// The trust domains cannot be used.
+    #[error("trust_domains: {0}")]
+    TrustDomains(#[from] crate::auth::TrustDomainError),
+    /// An issuer of tokens cannot be used.
+    #[error("the issuer {name}: {problem}")]
+    Issuer {
+        /// Its name in the configuration.
+        name: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// The address cannot be listened on.
     #[error(
         "cannot listen on {address}: {source}; stop what listens there, or configure another address"

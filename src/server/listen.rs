@@ -42,9 +42,11 @@ pub struct Listen {
 /// Told of a refusal. Must not block: it is called on a data-plane runtime.
 pub type OnRefused = Arc<dyn Fn(AuthRefusal) + Send + Sync>;
 
-/// Somebody who did not get as far as a first request.
+/// Somebody who is not known: did not get as far as a first request, or whose call proved nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AuthRefusal {
+    /// `connect` or `call`.
+    pub action: &'static str,
     /// Where they came from.
     pub address: SocketAddr,
     /// Why, for the audit record: an [`AuthError::class`], or `handshake_late`, `not_tls`,
@@ -136,7 +138,7 @@ impl Listen {
             Some(Err(refused)) => {
                 count(&self.gate.counters.handshakes_failed);
                 if let Some(class) = refused {
-                    self.report(address, class);
+                    self.report("connect", address, class);
                 }
             }
             None => {}
@@ -164,17 +166,20 @@ impl Listen {
             return Err(Some("not_http2"));
         }
         let presented = session.peer_certificates().unwrap_or_default();
-        let principal = self
-            .authenticator
-            .authenticate(presented)
-            .map_err(|error: AuthError| Some(error.class()))?;
-        let peer = Peer::new(principal, address, ticket.id());
+        // Where a certificate is optional, whoever shows none is nobody until a call proves otherwise.
+        let certified = if presented.is_empty() && !self.authenticator.is_mandatory() {
+            None
+        } else {
+            let certified = self.authenticator.certify(presented);
+            Some(certified.map_err(|error: AuthError| Some(error.class()))?)
+        };
+        let peer = Peer::new(certified, address, ticket.id());
         Ok((stream, peer))
     }
 
-    fn report(&self, address: SocketAddr, class: &'static str) {
+    pub(super) fn report(&self, action: &'static str, address: SocketAddr, class: &'static str) {
         if let Some(untold) = self.gate.may_report(std::time::Instant::now()) {
-            (self.on_refused)(AuthRefusal { address, class, untold });
+            (self.on_refused)(AuthRefusal { action, address, class, untold });
         }
     }
 

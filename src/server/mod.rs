@@ -5,6 +5,7 @@ mod assemble;
 mod check;
 mod connection;
 mod counted_store;
+mod directory;
 mod drain;
 mod error;
 mod gate;
@@ -13,6 +14,7 @@ mod listen;
 mod runtimes;
 mod serve;
 mod tls;
+mod trust;
 
 pub use administer::{Bindings, InitOptions, bind, init};
 pub use check::{Finding, check};

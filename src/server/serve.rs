@@ -1,21 +1,19 @@
 //! Serving: data-plane runtimes that listen, and beside them what watches, schedules and stops.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::api::{Api, Front, methods};
+use crate::api::{Api, Front, Identity, methods};
 use crate::audit::{Outcome, Record};
-use crate::auth::{self, Authenticator};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, StoreKind};
 use crate::custody::{self, Custody, KeyFile, StartError, Witness};
@@ -34,6 +32,7 @@ use super::limits::ListenLimits;
 use super::listen::{AuthRefusal, Listen};
 use super::runtimes::{Runtimes, bind_each, cores};
 use super::tls::{TlsIdentity, provider, server_config};
+use super::trust::{self, Trust};
 
 /// What serving may be told beyond the configuration.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +49,8 @@ pub struct ServeOptions {
 /// It does not start, or had to stop: the audit log or the store failed, or a thread ended.
 pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), ServerError> {
     let terminated = terminated().map_err(|e| ServerError::System("catch signals", e))?;
+    let hangup =
+        signal(SignalKind::hangup()).map_err(|e| ServerError::System("catch signals", e))?;
     assemble::harden(config)?;
     let metrics = Arc::new(Metrics::new(methods::labels()));
     let (store, custody, trail) = open(config, options, &metrics).await?;
@@ -58,8 +59,10 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     let office = assemble::office(config, Arc::new(custody), trail.clone(), metrics);
     let holder = office.custody.new_holder_id().map_err(StartError::from)?;
     let (refusals, refused) = mpsc::channel(REFUSALS_MAX);
-    let plane = DataPlane::new(config, &office, drain, refusals, is_serving)?;
+    let trust = Trust::load(config, &office.custody)?;
+    let plane = DataPlane::new(config, &office, &trust, drain, refusals, is_serving)?;
     let mut runtimes = plane.start(config)?;
+    let trusting = tokio::spawn(trust.follow(config.clone(), hangup));
 
     let lane = trail.lane();
     let running_lane = tokio::spawn(lane.run());
@@ -87,6 +90,7 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     serving.send_replace(false);
     switch.request();
     scheduling.abort();
+    trusting.abort();
     counting.abort();
     following.abort();
     let longest = Duration::from_secs(config.limits.drain_seconds_max.into());
@@ -105,7 +109,13 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
 
 /// The server's chain and key, from files; the key's may be read by its owner only.
 pub(super) fn tls_identity(config: &Config) -> Result<TlsIdentity, ServerError> {
-    let chain = certificates("tls.certificate_file", &config.tls.certificate_file)?;
+    let setting = "tls.certificate_file";
+    let path = config.tls.certificate_file.clone();
+    let text = std::fs::read(&path).map_err(|error| {
+        let (path, problem) = (path.clone(), error.to_string());
+        ServerError::File { setting, path, problem }
+    })?;
+    let chain = trust::certificates(setting, &path, &text)?;
     let path = &config.tls.key_file;
     assemble::private_file("tls.key_file", path)?;
     let key = PrivateKeyDer::from_pem_file(path).map_err(|error| ServerError::File {
@@ -116,18 +126,11 @@ pub(super) fn tls_identity(config: &Config) -> Result<TlsIdentity, ServerError> 
     Ok(TlsIdentity { chain, key })
 }
 
-/// The authorities of each trust domain.
-pub(super) fn authorities(
-    config: &Config,
-) -> Result<Vec<Vec<CertificateDer<'static>>>, ServerError> {
-    let domains = config.trust_domains.iter();
-    domains.map(|domain| certificates("trust_domains.ca_file", &domain.ca_file)).collect()
-}
-
 /// Everything that every data-plane thread needs.
 struct DataPlane {
     listen: Listen,
     office: Arc<Office>,
+    identity: Identity,
     serving: watch::Receiver<bool>,
 }
 
@@ -137,12 +140,13 @@ impl DataPlane {
     fn new(
         config: &Config,
         office: &Arc<Office>,
+        trust: &Trust,
         drain: Drain,
         refusals: mpsc::Sender<AuthRefusal>,
         serving: watch::Receiver<bool>,
     ) -> Result<Self, ServerError> {
         let provider = provider();
-        let authenticator = Arc::new(authenticator(config, &office.custody)?);
+        let authenticator = Arc::clone(&trust.authenticator);
         let wrong = |path: &Path, problem: String| ServerError::File {
             setting: "tls.key_file",
             path: path.to_owned(),
@@ -167,7 +171,10 @@ impl DataPlane {
             }),
             drain,
         };
-        Ok(Self { listen, office: Arc::clone(office), serving })
+        let refusing = listen.clone();
+        let on_unknown = Arc::new(move |address, class| refusing.report("call", address, class));
+        let identity = Identity::new(Arc::clone(&trust.identifier), on_unknown);
+        Ok(Self { listen, office: Arc::clone(office), identity, serving })
     }
 
     /// Binds every listener before any thread starts, so that an address in use is told at once.
@@ -208,7 +215,7 @@ impl DataPlane {
             Arc::new(move || u64::try_from(gate.counts().connections_now).unwrap_or(u64::MAX));
         let api =
             Api::new(Desk::new(Arc::clone(&self.office), lane), connections, self.serving.clone());
-        let (front, ended) = Front::new(api);
+        let (front, ended) = Front::new(api, self.identity.clone());
         self.listen.serve(listener, front).await;
         ended.wait().await;
         running.abort();
@@ -245,26 +252,10 @@ async fn open(
     Ok((store, custody, trail))
 }
 
-fn authenticator(config: &Config, custody: &Custody) -> Result<Authenticator, ServerError> {
-    let mut domains = Vec::new();
-    for (domain, authorities) in config.trust_domains.iter().zip(authorities(config)?) {
-        let tenant = custody
-            .tenant_named(&domain.tenant)
-            .ok_or_else(|| ServerError::NoTenant(domain.tenant.clone()))?;
-        domains.push(auth::TrustDomain { name: domain.name.clone(), tenant, authorities });
-    }
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Authenticator::new(domains, &provider(), clock).map_err(|error| ServerError::File {
-        setting: "trust_domains",
-        path: config.data_directory.clone(),
-        problem: error.to_string(),
-    })
-}
-
-/// Records connections that were refused before anybody was known.
+/// Records connections and calls that were refused because nobody was known.
 async fn record_refusals(mut refused: mpsc::Receiver<AuthRefusal>, lane: Lane) {
     while let Some(refusal) = refused.recv().await {
-        let mut record = Record::new(SystemClock.unix_us(), "connect", Outcome::Refused);
+        let mut record = Record::new(SystemClock.unix_us(), refusal.action, Outcome::Refused);
         record.reason = "UNAUTHENTICATED".into();
         record.class = refusal.class.into();
         record.source_address = refusal.address.to_string().into();
@@ -272,20 +263,6 @@ async fn record_refusals(mut refused: mpsc::Receiver<AuthRefusal>, lane: Lane) {
         // A failure of the log stops the server; there is nothing to add here.
         let _ = lane.append(&record).await;
     }
-}
-
-fn certificates(
-    setting: &'static str,
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, ServerError> {
-    let problem = |problem: String| ServerError::File { setting, path: path.to_owned(), problem };
-    let file = File::open(path).map_err(|error| problem(error.to_string()))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(BufReader::new(file)).collect();
-    let found = found.map_err(|error| problem(format!("is not PEM ({error})")))?;
-    if found.is_empty() {
-        return Err(problem("holds no certificate in PEM".to_owned()));
-    }
-    Ok(found)
 }
 
 const REFUSALS_MAX: usize = 1_000;

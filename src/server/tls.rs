@@ -1,10 +1,10 @@
 //! TLS as this server speaks it: version 1.3 (RFC 8446) alone, with X25519MLKEM768 first, a client
-//! certificate always, HTTP/2 alone (ALPN, RFC 7301), and no resumption, so that each connection proves
-//! its identity anew. Never a key log, whatever the environment asks for; never early data.
+//! certificate always unless callers can prove themselves otherwise, HTTP/2 alone (ALPN, RFC 7301), and
+//! no tickets and no resumption, so that each connection proves its identity anew. Never a key log, whatever the environment asks for; never early data.
 
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,7 +21,7 @@ pub struct TlsIdentity {
 
 /// The cryptography: aws-lc-rs, cut down to TLS 1.3.
 pub fn provider() -> Arc<CryptoProvider> {
-    let mut provider = aws_lc_rs::default_provider();
+    let mut provider = default_provider();
     provider.cipher_suites.retain(|suite| suite.tls13().is_some());
     provider.kx_groups = KEY_EXCHANGES.to_vec();
     Arc::new(provider)

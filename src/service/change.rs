@@ -1,11 +1,17 @@
 //! Use cases that change what is stored: recorded before the commit and after it, and done once for
 //! each request id.
+//!
+//! The one place where a rule on approvals is kept to: no change gets past it, because none is committed
+//! elsewhere for a caller. The proposal is used up in the very commit of the change.
 
+use crate::approval::{Electorate, Proposal, Rule};
 use crate::audit::Record;
-use crate::custody::{Changes, Custody, CustodyError, Past, RequestKey};
-use crate::keys::{CampaignId, KeyId};
+use crate::custody::{
+    Changes, Custody, CustodyError, Past, RequestKey, TrustedProposal, TrustedRule,
+};
+use crate::keys::{CampaignId, KeyId, ProposalId, Timestamp};
 use crate::metrics::{Happened, Outcome};
-use crate::policy::{Action, Permit, SubjectRef};
+use crate::policy::{Action, Denied, Permit, SubjectRef};
 
 use super::perform::{About, Act, Caller, Desk, caught};
 use super::refusal::Refusal;
@@ -29,6 +35,22 @@ pub trait Change: Send + Sync {
         None
     }
 
+    /// The right that is enough where the first is missing. The change itself then sees to whom it is
+    /// enough for; it is asked about the tenant as a whole.
+    fn lesser_action(&self) -> Option<Action> {
+        None
+    }
+
+    /// The actions whose rules on approvals cover it, the one that says most first.
+    fn covered_by(&self) -> Vec<Action> {
+        vec![self.action()]
+    }
+
+    /// When what it gives ends by itself, if it gives something that does.
+    fn gives_until(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Puts what was asked into the record.
     fn describe(&self, record: &mut Record);
 
@@ -45,6 +67,26 @@ pub trait Change: Send + Sync {
         permit: &Permit,
         past: Past,
     ) -> impl Future<Output = Result<Self::Reply, Refusal>> + Send;
+}
+
+/// A change that was gathered and given up again: what it would be.
+pub struct Considered {
+    /// What would be done.
+    pub action: Action,
+    /// Whose rights it would change.
+    pub whom: Option<SubjectRef>,
+    /// When what it gives ends by itself.
+    pub gives_until: Option<Timestamp>,
+    /// The actions whose rules cover it.
+    pub covered_by: Vec<Action>,
+    /// SHA-256 of the action and the request.
+    pub digest: [u8; 32],
+}
+
+/// What the rules say about a change, and the proposal that it uses up.
+struct Cleared {
+    rules: Vec<TrustedRule>,
+    used: Option<(Proposal, TrustedProposal)>,
 }
 
 /// A change that was gathered, and what it leads to.
@@ -78,7 +120,14 @@ impl Desk {
             }
             let asker = self.asker(caller).await?;
             let about = asked.as_ref().ok().map(Change::about);
-            let decided = self.decide(&asker, action, about, whom, &mut record).await?;
+            let lesser = asked.as_ref().ok().and_then(Change::lesser_action);
+            let decided = self.decide(&asker, action, about, whom, &mut record).await;
+            let decided = match (decided, lesser) {
+                (Err(Refusal::Denied { .. }), Some(lesser)) => {
+                    self.decide(&asker, lesser, Some(About::Tenant), None, &mut record).await?
+                }
+                (decided, _) => decided?,
+            };
             let change = asked?;
             let mut act = self.act(&asker, &decided, &mut record)?;
             let past = self.commit_once(&change, &mut act).await;
@@ -89,6 +138,44 @@ impl Desk {
         self.close(record, outcome).await
     }
 
+    /// Decides about a change and gathers it, and then gives it up: whether others are asked in vain.
+    /// Only a refusal is recorded here; whoever goes on records the rest.
+    pub async fn consider<C: Change>(
+        &self,
+        caller: &Caller,
+        action: Action,
+        asked: Result<C, Refusal>,
+    ) -> Result<Considered, Refusal> {
+        let mut record = self.draft(caller, action.name());
+        let digest = caller.asks().map(|asks| asks.digest);
+        let work = async {
+            let whom = asked.as_ref().ok().and_then(Change::whom);
+            if let Ok(change) = &asked {
+                change.describe(&mut record);
+            }
+            let asker = self.asker(caller).await?;
+            let about = asked.as_ref().ok().map(Change::about);
+            let decided = self.decide(&asker, action, about, whom, &mut record).await?;
+            let change = asked?;
+            let mut act = self.act(&asker, &decided, &mut record)?;
+            drop(change.change(&mut act).await?);
+            Ok(Considered {
+                action,
+                whom: change.whom().cloned(),
+                gives_until: change.gives_until(),
+                covered_by: change.covered_by(),
+                digest: digest.ok_or(Denied::NoPolicy)?,
+            })
+        };
+        match caught(work).await {
+            Ok(considered) => Ok(considered),
+            refused => {
+                record.detail = format!("proposed: {}", record.detail).into();
+                self.close(record, refused).await
+            }
+        }
+    }
+
     async fn commit_once<C: Change>(&self, change: &C, act: &mut Act<'_>) -> Result<Past, Refusal> {
         let request = change.request();
         if let Some(request) = request {
@@ -97,14 +184,16 @@ impl Desk {
                 return Ok(replayed(act, past));
             }
         }
+        let cleared = clear(change, act).await?;
         let Changed { mut changes, past } = change.change(act).await?;
+        cleared.bind(&mut changes, act);
         if let Some(request) = request {
             changes.remember(act.permit, request, past).await?;
         }
         complete(act.record, past);
         self.announce(act.record).await?;
         match changes.commit().await {
-            Ok(_) => Ok(past),
+            Ok(revision) => Ok(Past { revision, ..past }),
             // The same request may have been made on another connection a moment ago.
             Err(CustodyError::Conflict) => match request {
                 Some(request) => match act.custody.recall(act.permit, request).await? {
@@ -132,10 +221,71 @@ impl<'c> Changed<'c> {
         Self { changes, past }
     }
 
+    /// A change of a tenant, a proposal or a credential.
+    pub(super) fn of(changes: Changes<'c>, made: [u8; 16]) -> Self {
+        Self { changes, past: Past { made: Some(made), ..Past::default() } }
+    }
+
     /// A change of a version.
     pub(super) fn of_version(changes: Changes<'c>, key: KeyId, version: u32) -> Self {
         Self { changes, past: Past { key: Some(key), version, ..Past::default() } }
     }
+}
+
+// === impl Cleared ===
+
+impl Cleared {
+    /// In the same commit: the rules are what they were, and the proposal is used.
+    fn bind(self, changes: &mut Changes<'_>, act: &mut Act<'_>) {
+        for rule in &self.rules {
+            changes.expect_rule(rule);
+        }
+        let Some((used, was)) = self.used else { return };
+        let draft = used.draft();
+        act.record.approval = draft.id.to_string().into();
+        if draft.electorate == Electorate::BreakGlass {
+            let id = draft.id;
+            act.record.detail = format!("break_glass=true {}", act.record.detail).into();
+            tracing::error!(proposal = %id, "the glass is broken: an emergency proposal is used");
+            act.office.metrics.broke_glass();
+        }
+        changes.put_proposal(used, &was);
+    }
+}
+
+/// Lets a change through that no rule covers, or that was approved for this very request.
+async fn clear<C: Change>(change: &C, act: &Act<'_>) -> Result<Cleared, Refusal> {
+    let mut cleared = Cleared { rules: Vec::new(), used: None };
+    if act.caller().is_internal() {
+        return Ok(cleared);
+    }
+    for action in change.covered_by() {
+        cleared.rules.push(act.custody.rule_on(act.permit, action).await?);
+    }
+    let Some(rule) = cleared.rules.iter().find_map(TrustedRule::rule) else { return Ok(cleared) };
+    // A caller about whose request nothing is known has nothing that could have been approved.
+    let asks = act.caller().asks().ok_or_else(|| needed(rule))?;
+    let id = asks.approval.as_deref().ok_or_else(|| needed(rule))?;
+    let id = ProposalId::parse(id).map_err(|error| Refusal::invalid("bulla-approval", error))?;
+    let was = act.custody.proposal(act.permit, id).await?;
+    let used = was.proposal().execute(
+        rule,
+        act.permit.principal().id(),
+        (change.action(), &asks.digest),
+        |voter| act.is_related(voter, rule.group()),
+        act.custody.now(),
+    )?;
+    cleared.used = Some((used, was));
+    Ok(cleared)
+}
+
+fn needed(rule: &Rule) -> Refusal {
+    let (action, group, needed) = (rule.action().name(), rule.group(), rule.needed());
+    let text = format!(
+        "{action} needs the approval of {needed} of group {group}; propose it with: bulla proposal \
+         create -- COMMAND; once it is approved, repeat the command with --approval ID"
+    );
+    Refusal::ApprovalRequired { class: "not_proposed", text }
 }
 
 fn complete(record: &mut Record, past: Past) {

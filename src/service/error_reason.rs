@@ -46,6 +46,14 @@ error_reasons! {
     RetireNotSafe = "RETIRE_NOT_SAFE",
     /// Where a campaign stands does not allow it.
     CampaignState = "CAMPAIGN_STATE",
+    /// The subject holds a role that excludes the one to be given.
+    SeparationOfDuties = "SEPARATION_OF_DUTIES",
+    /// What the caller has seen elsewhere has not been seen here.
+    StaleReplica = "STALE_REPLICA",
+    /// Others have to approve it first.
+    ApprovalRequired = "APPROVAL_REQUIRED",
+    /// Not from where the proposal stands.
+    ProposalState = "PROPOSAL_STATE",
     /// The name is taken.
     AlreadyExists = "ALREADY_EXISTS",
     /// Another came first.

@@ -4,7 +4,9 @@
 //! certificates, and no use case runs without the permit that the decision gave.
 
 mod access;
+mod accounts;
 mod aliases;
+mod approval_rules;
 mod campaign_stores;
 mod change;
 mod compromise_version;
@@ -22,6 +24,7 @@ mod inspect;
 mod ladder;
 mod perform;
 mod prepare_version;
+mod proposals;
 mod re_encrypt;
 mod read_audit;
 mod read_campaigns;
@@ -41,15 +44,26 @@ mod step_campaign;
 mod step_ladder;
 mod step_version;
 mod stores;
+mod tenants;
 mod update_key;
 mod version_change;
 mod waive_unnamed_store;
 mod watch_keys;
 mod wrapping;
 
-pub use access::{BindRole, ListRoleBindings, RoleChange, WhoAmI, WhoAmIReply};
+pub use access::{
+    Asked, BindRole, ChangedAnswer, CreateGrant, DeletePolicy, Explain, Explained, GetPolicy,
+    GetPolicySchema, Judgement, ListGrants, ListPolicies, ListRelations, ListRoleBindings,
+    PolicyView, PutPolicy, RELATIONS_MAX, RevokeGrant, RoleChange, SimulatePolicies, Simulated,
+    WhoAmI, WhoAmIReply, WriteRelations,
+};
+pub use accounts::{
+    CreateCredential, CreateServiceAccount, CreatedCredential, DeleteServiceAccount,
+    ListCredentials, ListServiceAccounts, RevokeCredential,
+};
 pub use aliases::{DeleteAlias, ListAliases, SetAlias};
-pub use change::{Change, Changed};
+pub use approval_rules::{DeleteApprovalRule, ListApprovalRules, PutApprovalRule};
+pub use change::{Change, Changed, Considered};
 pub use compromise_version::{CompromiseVersion, Compromised};
 pub use create_campaign::CreateCampaign;
 pub use create_key::CreateKey;
@@ -63,7 +77,8 @@ pub use generate_data_key::{DataKeyPair, GenerateDataKeys, GeneratedDataKeys};
 pub use generate_random::GenerateRandom;
 pub use inspect::{Inspect, Inspected};
 pub use ladder::{GetLadder, LadderView, ResumeLadder, SetLadder, VersionOnLadder};
-pub use perform::{Act, Caller, Desk, Office, UseCase};
+pub use perform::{Act, Asks, Caller, Desk, Office, UseCase};
+pub use proposals::{CastVote, GetProposal, ListProposals, ProposalView, Propose};
 pub use re_encrypt::{Destination, Moved, ReEncrypt, ReEncryptMany};
 pub use read_audit::{AuditPage, AuditRecord, ReadAudit};
 pub use read_campaigns::{
@@ -84,10 +99,15 @@ pub use status::{Status, StatusReply};
 pub use step_campaign::{CampaignOrder, StepCampaign};
 pub use step_version::{StepVersion, VersionStep};
 pub use stores::{ListStores, RegisterStore, ReportRestore, StorePage};
+pub use tenants::{ChangeTenant, CreateTenant, GetTenant, ListTenants, TenantChange};
 pub use update_key::{SetKeyEnabled, UpdateKey};
 pub use version_change::VersionChange;
 pub use waive_unnamed_store::WaiveUnnamedStore;
 pub use watch_keys::{KeyChange, WatchKeys, WatchPage};
 
 pub use crate::crypto::EncryptionContext;
-pub use crate::custody::{AliasEntry, RequestKey, RoleBinding, TrustedVersion};
+pub use crate::custody::{
+    AliasEntry, CREDENTIAL_MS_DEFAULT, CREDENTIAL_MS_MAX, GrantEntry, NewSecret, NewTenant,
+    RelationPlace, RequestKey, RoleBinding, TrustedAccount, TrustedCredential, TrustedTenant,
+    TrustedVersion,
+};

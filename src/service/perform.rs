@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 
@@ -15,8 +15,8 @@ use crate::keys::{KeyId, KeyRef, TenantId, Timestamp};
 use crate::limits::{Kind, Limited, Limiter, Rates, UnderWay};
 use crate::metrics::{Happened, Metrics};
 use crate::policy::{
-    Action, Circumstances, CredentialKind, Denied, KeyFacts, Permit, Principal, PrincipalId,
-    Question, Role, RoleName, Subject, SubjectRef, Target, World, decide_internal,
+    Action, Circumstances, CredentialKind, Denied, GroupName, KeyFacts, Permit, Principal,
+    PrincipalId, Question, Role, RoleName, Subject, SubjectRef, Target, World, decide_internal,
 };
 use crate::trail::{Lane, Trail};
 
@@ -54,6 +54,18 @@ pub struct Desk {
 pub struct Caller {
     subject: Arc<Subject>,
     standing: Standing,
+    /// The revision that must have been seen here before it is answered.
+    at_least: u64,
+    asks: Option<Asks>,
+}
+
+/// What is known of a change before it is understood, for the rules on approvals.
+#[derive(Clone, Debug)]
+pub struct Asks {
+    /// SHA-256 of the action and the request, without its request id.
+    pub digest: [u8; 32],
+    /// The approved proposal that the caller names, as it came.
+    pub approval: Option<String>,
 }
 
 /// What a call is about, and so what is decided before it is done.
@@ -228,6 +240,10 @@ impl Desk {
 
     pub(super) async fn asker<'a>(&self, caller: &'a Caller) -> Result<Asker<'a>, Refusal> {
         let custody = &self.office.custody;
+        if caller.at_least > 0 {
+            let reached = tokio::time::timeout(REACH_MAX, custody.reach(caller.at_least)).await;
+            reached.map_err(|_| Refusal::StaleReplica)?;
+        }
         let world = match caller.standing {
             Standing::Remote(_) => Some(custody.world(caller.principal().tenant()).await?),
             Standing::Internal(_) => None,
@@ -440,6 +456,17 @@ impl Act<'_> {
         }
     }
 
+    /// The right that the call has, where it is about somebody besides.
+    pub fn also_about(&self, whom: &SubjectRef) -> Result<Permit, Refusal> {
+        let nothing = EncryptionContext::empty();
+        Ok(self.asker.ask(self.permit.action(), Target::Tenant, Some(whom), &nothing)?)
+    }
+
+    /// What the caller's tenant says about who may do what.
+    pub async fn world(&self) -> Result<Arc<World>, Refusal> {
+        Ok(self.custody.world(self.permit.tenant()).await?)
+    }
+
     /// A right on another key.
     pub async fn also_on(
         &self,
@@ -493,6 +520,25 @@ impl Act<'_> {
     /// Who calls.
     pub fn subject(&self) -> &Subject {
         self.asker.caller.subject()
+    }
+
+    /// With what else.
+    pub(super) fn caller(&self) -> &Caller {
+        self.asker.caller
+    }
+
+    /// Whether a principal is in a group by relations; the caller also by what its proof asserts.
+    pub fn is_member(&self, principal: &PrincipalId, group: &GroupName) -> bool {
+        let own = self.subject();
+        let asserted = if own.principal.id() == principal { &*own.groups } else { &[] };
+        let world = self.asker.world.as_ref();
+        world.is_some_and(|world| world.is_member(principal, asserted, group))
+    }
+
+    /// The same, by relations alone.
+    pub(super) fn is_related(&self, principal: &PrincipalId, group: &GroupName) -> bool {
+        let world = self.asker.world.as_ref();
+        world.is_some_and(|world| world.is_member(principal, &[], group))
     }
 }
 
@@ -563,7 +609,30 @@ impl Asker<'_> {
 impl Caller {
     /// An authenticated caller on a connection.
     pub fn remote(subject: Arc<Subject>, source: SocketAddr) -> Self {
-        Self { subject, standing: Standing::Remote(source) }
+        Self { subject, standing: Standing::Remote(source), at_least: 0, asks: None }
+    }
+
+    /// The same, to be answered only where every change up to this revision was seen.
+    #[must_use]
+    pub fn at_least(self, revision: u64) -> Self {
+        Self { at_least: revision, ..self }
+    }
+
+    /// The same caller, with a change.
+    #[must_use]
+    pub fn asking(self, asks: Asks) -> Self {
+        Self { asks: Some(asks), ..self }
+    }
+
+    /// The change that it asks for.
+    pub(super) fn asks(&self) -> Option<&Asks> {
+        self.asks.as_ref()
+    }
+
+    /// Whether it is a part of this program or has the key file in hand: no rule on approvals is for
+    /// those, whom nobody could keep from anything.
+    pub(super) fn is_internal(&self) -> bool {
+        matches!(self.standing, Standing::Internal(_))
     }
 
     /// The program's own scheduler, at work in `tenant`. It has no connection, and that is what gives
@@ -591,9 +660,12 @@ impl Caller {
 
     fn internal(principal: Principal, role: Role) -> Self {
         let subject = Arc::new(Subject::new(principal, CredentialKind::Internal));
-        Self { subject, standing: Standing::Internal(role) }
+        Self { subject, standing: Standing::Internal(role), at_least: 0, asks: None }
     }
 }
+
+/// How long a call waits for a revision that it must be answered after.
+const REACH_MAX: Duration = Duration::from_secs(1);
 
 /// A panic is a defect of this program: it is recorded as such, and the server goes on (attack J05).
 pub(super) async fn caught<T>(

@@ -97,7 +97,11 @@ async fn page(
 }
 
 /// The latest `last` records of the tenant, looking back a bounded way.
-async fn latest(trail: &Trail, permit: &Permit, last: usize) -> Result<AuditPage, Refusal> {
+pub(super) async fn latest(
+    trail: &Trail,
+    permit: &Permit,
+    last: usize,
+) -> Result<AuditPage, Refusal> {
     let end = *trail.durable().borrow();
     let mut reach = PAGE as u64;
     loop {

@@ -1,12 +1,13 @@
 //! Why a call was not done: one text for the caller, and a class that only the record has.
 
+use crate::approval::{ExecuteRefusal, VoteRefusal};
 use crate::campaign::{CampaignState, Held, IllegalCampaignStep, ReportRefusal, TooManyProblems};
 use crate::census::Effect;
 use crate::crypto::{ContextError, OpenFailure, RewrapFailure, VersionZero, WrapFailure};
 use crate::custody::CustodyError;
 use crate::keys::{CampaignId, IllegalStep, KeyRefusal, State, StoreNumber};
 use crate::limits::Limited;
-use crate::policy::Denied;
+use crate::policy::{Denied, RoleName};
 use crate::trail::TrailError;
 
 use super::error_reason::ErrorReason;
@@ -76,6 +77,19 @@ pub enum Refusal {
         /// Where both would work.
         store: StoreNumber,
     },
+    /// The subject holds a role that excludes the one to be given.
+    #[error(
+        "{wanted} and {held} exclude each other, and the subject holds {held}; take that away first"
+    )]
+    SeparationOfDuties {
+        /// What it holds.
+        held: RoleName,
+        /// What it was to be given.
+        wanted: RoleName,
+    },
+    /// What the caller has seen elsewhere has not been seen here.
+    #[error("this server has not seen that revision yet; try again")]
+    StaleReplica,
     /// Another agent has the store.
     #[error("{0}")]
     StoreHeld(Held),
@@ -85,6 +99,17 @@ pub enum Refusal {
         /// The proto field.
         field: &'static str,
     },
+    /// More people are needed for it.
+    #[error("{text}")]
+    ApprovalRequired {
+        /// What is missing, for the record.
+        class: &'static str,
+        /// What to do.
+        text: String,
+    },
+    /// The proposal does not stand where this can be done to it.
+    #[error("{0}")]
+    ProposalState(VoteRefusal),
     /// Another change came first.
     #[error("another change came first; try again")]
     Conflict,
@@ -169,8 +194,12 @@ impl Refusal {
             Self::RetireNotSafe { .. } => ErrorReason::RetireNotSafe,
             Self::AlreadyExists { .. } => ErrorReason::AlreadyExists,
             Self::CampaignState(_) | Self::CampaignAtWork { .. } => ErrorReason::CampaignState,
+            Self::SeparationOfDuties { .. } => ErrorReason::SeparationOfDuties,
+            Self::StaleReplica => ErrorReason::StaleReplica,
             Self::Conflict | Self::StoreHeld(_) => ErrorReason::Conflict,
             Self::TooLarge { .. } => ErrorReason::TooLarge,
+            Self::ApprovalRequired { .. } => ErrorReason::ApprovalRequired,
+            Self::ProposalState(_) => ErrorReason::ProposalState,
             Self::RateLimited(_) => ErrorReason::RateLimited,
             Self::StoreUnavailable { .. } => ErrorReason::StoreUnavailable,
             Self::AuditUnavailable { .. } => ErrorReason::AuditUnavailable,
@@ -182,6 +211,7 @@ impl Refusal {
     pub const fn class(&self) -> &'static str {
         match self {
             Self::Denied { class }
+            | Self::ApprovalRequired { class, .. }
             | Self::InvalidCiphertext { class }
             | Self::Internal { class, .. } => class,
             Self::InvalidArgument { field, .. }
@@ -196,6 +226,9 @@ impl Refusal {
             | Self::KeyDisabled
             | Self::IllegalStep(_)
             | Self::StoreHeld(_)
+            | Self::SeparationOfDuties { .. }
+            | Self::StaleReplica
+            | Self::ProposalState(_)
             | Self::Conflict
             | Self::StoreUnavailable { .. }
             | Self::AuditUnavailable { .. } => "",
@@ -218,6 +251,7 @@ impl Refusal {
             Self::StoreUnavailable { .. }
             | Self::AuditUnavailable { .. }
             | Self::Internal { .. }
+            | Self::StaleReplica
             | Self::Conflict => false,
             Self::Denied { .. }
             | Self::InvalidArgument { .. }
@@ -228,7 +262,10 @@ impl Refusal {
             | Self::IllegalStep(_)
             | Self::RetireNotSafe { .. }
             | Self::CampaignState(_)
+            | Self::SeparationOfDuties { .. }
             | Self::CampaignAtWork { .. }
+            | Self::ApprovalRequired { .. }
+            | Self::ProposalState(_)
             | Self::StoreHeld(_)
             | Self::AlreadyExists { .. }
             | Self::RateLimited(_)
@@ -253,6 +290,17 @@ impl From<CustodyError> for Refusal {
             }
             CustodyError::Conflict => Self::Conflict,
             CustodyError::AlreadyExists => Self::AlreadyExists { field: "alias" },
+            CustodyError::TenantExists | CustodyError::AccountExists => {
+                Self::AlreadyExists { field: "name" }
+            }
+            CustodyError::MalformedTenantName => Self::invalid("name", error),
+            CustodyError::TooManyTenants => {
+                Self::TooLarge { field: "name", problem: error.to_string() }
+            }
+            CustodyError::TooManyCredentials => Self::TooLarge {
+                field: "service_account",
+                problem: "has two credentials; revoke one with: bulla credential revoke ID".into(),
+            },
             CustodyError::RequestIdReused => {
                 Self::invalid("request_id", "was used for another request; draw a new one")
             }
@@ -324,6 +372,32 @@ impl From<KeyRefusal> for Refusal {
 impl From<IllegalCampaignStep> for Refusal {
     fn from(step: IllegalCampaignStep) -> Self {
         Self::CampaignState(step)
+    }
+}
+
+impl From<VoteRefusal> for Refusal {
+    fn from(refusal: VoteRefusal) -> Self {
+        match refusal {
+            VoteRefusal::State(_) | VoteRefusal::Twice => Self::ProposalState(refusal),
+            VoteRefusal::Own => Self::Denied { class: "own_proposal" },
+            VoteRefusal::Whom => Self::Denied { class: "own_rights" },
+            VoteRefusal::NotMember => Self::Denied { class: "not_a_member" },
+            VoteRefusal::Digest => Self::invalid("digest", refusal),
+        }
+    }
+}
+
+impl From<ExecuteRefusal> for Refusal {
+    fn from(refusal: ExecuteRefusal) -> Self {
+        let class = match refusal {
+            ExecuteRefusal::State(state) => state.name(),
+            ExecuteRefusal::Proposer => "other_proposer",
+            ExecuteRefusal::Request => "other_request",
+            ExecuteRefusal::Rule => "rule_changed",
+            ExecuteRefusal::Members => "members_left",
+        };
+        let text = format!("{refusal}; see it with: bulla proposal show ID");
+        Self::ApprovalRequired { class, text }
     }
 }
 

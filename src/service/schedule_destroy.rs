@@ -39,6 +39,11 @@ impl Change for ScheduleDestroy {
         About::Key(self.of.key.clone())
     }
 
+    fn covered_by(&self) -> Vec<Action> {
+        let not_safe = self.not_safe.then_some(Action::ScheduleDestroyNotSafe);
+        not_safe.into_iter().chain([Action::ScheduleDestroy]).collect()
+    }
+
     fn request(&self) -> Option<&RequestKey> {
         self.of.request.as_ref()
     }

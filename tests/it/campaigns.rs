@@ -111,6 +111,7 @@ impl Program {
             role: role.into(),
             expire_time: None,
             change: RoleChange::Bind,
+            reason: Reason::none(),
             request: None,
         };
         let installer = Caller::installer(self.tenant);

@@ -120,7 +120,7 @@ impl tower_service::Service<Request<Incoming>> for Service {
             state.calls.fetch_add(1, Ordering::SeqCst);
             state.called.notify_one();
             let peer = request.extensions().get::<Arc<Peer>>().unwrap();
-            let said = format!("{} {}", peer.principal().id(), peer.address());
+            let said = format!("{} {}", peer.principal().unwrap().id(), peer.address());
             match request.uri().path() {
                 "/held" => state.release.notified().await,
                 "/body" => {
@@ -239,6 +239,7 @@ fn authenticator(authority: &Authority) -> Arc<Authenticator> {
         name: "demo.bulla".to_owned(),
         tenant: TenantId::from_bytes([1; 16]),
         authorities: vec![authority.certificate.clone()],
+        revocations: vec![],
     };
     Arc::new(Authenticator::new(vec![domain], &provider(), Arc::new(SystemClock)).unwrap())
 }

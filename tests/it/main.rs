@@ -5,6 +5,7 @@
 
 mod absences;
 mod agent;
+mod auth;
 mod campaigns;
 mod claims;
 mod compile_fail;

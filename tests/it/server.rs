@@ -25,9 +25,19 @@ pub(crate) const CALLERS: &[(&str, &str, &[&str])] = &[
     ("rewrapper", "one.test", &["key-rewrapper"]),
     ("auditor", "one.test", &["auditor"]),
     ("nobody", "one.test", &[]),
+    ("granted", "one.test", &[]),
+    ("retirer", "one.test", &[]),
+    ("related", "one.test", &[]),
+    ("member", "one.test", &[]),
+    ("revoked", "one.test", &[]),
+    ("named", "one.test", &[]),
+    ("keeper", "one.test", &["operator"]),
     ("operator2", "two.test", &["key-manager", "operator"]),
     ("app2", "two.test", &["key-user", "key-rewrapper"]),
     ("auditor2", "two.test", &["auditor"]),
+    ("approver", "one.test", &["approver"]),
+    ("approver1", "one.test", &["approver"]),
+    ("landlord", "installation.test", &["tenant-manager"]),
 ];
 
 /// An installation in a folder of its own, and the server process while it runs.
@@ -83,7 +93,7 @@ impl TestServer {
         authority.server_certificate().write(&server.path("server"));
         fs::write(server.path("ca.pem"), authority.pem()).unwrap();
         let mut domains = String::new();
-        for domain in ["one.test", "two.test"] {
+        for domain in ["one.test", "two.test", "installation.test"] {
             let authority = Authority::new(domain);
             fs::write(server.path(&format!("{domain}.pem")), authority.pem()).unwrap();
             let tenant = domain.split('.').next().unwrap();
@@ -365,6 +375,6 @@ fn the_command_line_is_as_the_transcripts_say() {
 #[test]
 fn the_operators_chapters_on_rotation_do_what_they_say() {
     let server = TestServer::start();
-    let chapters = ["Rotate", "Retire a version", "A key may have leaked"];
+    let chapters = ["Who may do what", "Rotate", "Retire a version", "A key may have leaked"];
     crate::transcripts::play_page("operations.md", &chapters, &server);
 }

@@ -9798,6 +9798,10 @@ pub struct ProposeRequest {
     pub reason: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
+    /// In an emergency: of Access.BindRole with an expire_time at most 4 hours ahead, approved by any two
+    /// approvers other than the proposer and whoever gets the role. Told at once to whoever watches.
+    #[prost(bool, tag = "5")]
+    pub break_glass: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProposeResponse {

@@ -186,6 +186,9 @@ pub struct RequestBody {
     pub create_time_ms: i64,
     #[prost(bytes = "vec", tag = "6")]
     pub campaign_id: ::prost::alloc::vec::Vec<u8>,
+    /// 16 bytes: the tenant, proposal or credential that it made or changed.
+    #[prost(bytes = "vec", tag = "7")]
+    pub made_id: ::prost::alloc::vec::Vec<u8>,
 }
 /// Kind 9, id = 16-byte key id, u32 version: what the version still protects, as far as the audit log
 /// tells. due_at is set when the version is Active and has wrapped as much as its key allows.
@@ -545,7 +548,7 @@ pub struct ScopeBody {
     #[prost(string, repeated, tag = "5")]
     pub networks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
-/// Kind 25, id = 16-byte credential id. due_at is the expire time.
+/// Kind 25, id = 16-byte credential id. due_at is the expire time: then it is removed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CredentialBody {
     #[prost(string, tag = "1")]
@@ -562,7 +565,7 @@ pub struct CredentialBody {
     #[prost(string, tag = "6")]
     pub last_use_address: ::prost::alloc::string::String,
 }
-/// Kind 26, id = 16-byte proposal id. due_at is the expire time.
+/// Kind 26, id = 16-byte proposal id. due_at is 30 days after the expire time: then it is removed.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProposalBody {
     #[prost(string, tag = "1")]
@@ -592,6 +595,9 @@ pub struct ProposalBody {
     pub expire_time_ms: i64,
     #[prost(bool, tag = "13")]
     pub break_glass: bool,
+    /// Whose rights the request would change, who must not vote either. A subject, or empty.
+    #[prost(string, tag = "14")]
+    pub whom: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VoteBody {
@@ -603,6 +609,9 @@ pub struct VoteBody {
     pub reason: ::prost::alloc::string::String,
     #[prost(int64, tag = "4")]
     pub time_ms: i64,
+    /// In the group by what the voter's proof asserts, and not by a relation.
+    #[prost(bool, tag = "5")]
+    pub asserted: bool,
 }
 /// Kind 27, id = the action's name in UTF-8.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

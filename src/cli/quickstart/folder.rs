@@ -111,6 +111,7 @@ impl Folder {
             certificate: Some(self.file(&format!("clients/{name}.pem"))),
             key_file: Some(self.file(&format!("clients/{name}.key"))),
             profile: None,
+            approval: None,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::census::{
 };
 use crate::keys::{
     self, DestroyWait, HolderId, Ladder, LadderParts, Owner, Present, Rung, ScanId, Step,
-    StoreName, StoreNumber, TenantId,
+    StoreName, StoreNumber, TenantId, TenantLimits, TenantName,
 };
 use crate::policy::Action;
 
@@ -81,10 +81,13 @@ fn installation(written: &mut Written) {
     });
     written.put(&TenantRecord {
         id: TenantId::from_bytes([4; 16]),
-        name: "demo".into(),
+        name: TenantName::parse("demo").unwrap(),
         wrapped_key: vec![6; 9],
         key_generation: 3,
         create_time: NOW,
+        description: Description::default(),
+        suspended: None,
+        limits: TenantLimits::default(),
     });
 }
 
@@ -122,6 +125,7 @@ fn keys(written: &mut Written) {
         version: 3,
         replacement_version: 4,
         campaign: Some(CAMPAIGN),
+        made: None,
         create_time: NOW,
     });
 }

@@ -1,9 +1,9 @@
-//! Rows of the installation itself: what it is, how its root key opens, which tenants it has.
+//! Rows of the installation itself: what it is and how its root key opens.
 
 use bulla_proto::stored;
 use prost::Message;
 
-use crate::keys::{TenantId, Timestamp};
+use crate::keys::Timestamp;
 
 use super::{Malformed, Record, array};
 
@@ -23,16 +23,6 @@ pub(in crate::custody) struct RootSlot {
     pub(in crate::custody) kind: String,
     pub(in crate::custody) root_generation: u32,
     pub(in crate::custody) wrapped_root: Vec<u8>,
-    pub(in crate::custody) create_time: Timestamp,
-}
-
-/// A tenant and its wrapped key.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::custody) struct TenantRecord {
-    pub(in crate::custody) id: TenantId,
-    pub(in crate::custody) name: String,
-    pub(in crate::custody) wrapped_key: Vec<u8>,
-    pub(in crate::custody) key_generation: u32,
     pub(in crate::custody) create_time: Timestamp,
 }
 
@@ -103,42 +93,6 @@ impl Record for RootSlot {
             kind: body.slot_kind,
             root_generation: body.root_generation,
             wrapped_root: body.wrapped_root,
-            create_time: Timestamp::from_unix_ms(body.create_time_ms),
-        })
-    }
-}
-
-// === impl TenantRecord ===
-
-impl Record for TenantRecord {
-    const KIND: u8 = 3;
-
-    fn row_id(&self) -> Vec<u8> {
-        self.id.as_bytes().to_vec()
-    }
-
-    fn due_at(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        stored::Tenant {
-            name: self.name.clone(),
-            wrapped_key: self.wrapped_key.clone(),
-            key_generation: self.key_generation,
-            create_time_ms: self.create_time.unix_ms(),
-            ..stored::Tenant::default()
-        }
-        .encode_to_vec()
-    }
-
-    fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
-        let body = stored::Tenant::decode(body)?;
-        Ok(Self {
-            id: TenantId::from_bytes(array(id)?),
-            name: body.name,
-            wrapped_key: body.wrapped_key,
-            key_generation: body.key_generation,
             create_time: Timestamp::from_unix_ms(body.create_time_ms),
         })
     }

@@ -3,14 +3,18 @@
 //! Reading parses into types that cannot be wrong; a body that does not is [`Malformed`], which after
 //! a good MAC can only be a defect of this program or of a newer one.
 
+mod access;
+mod approvals;
 mod campaigns;
 mod census;
 #[cfg(test)]
 mod golden;
 mod installation;
 mod ladder;
+mod people;
 mod scheduler;
 mod store;
+mod tenants;
 
 use bulla_proto::stored;
 use prost::Message;
@@ -21,12 +25,16 @@ use crate::keys::{
 };
 use crate::policy::{HeldRole, RoleName, SubjectRef};
 
+pub(super) use access::RelationRecord;
+pub(super) use approvals::{ProposalRecord, RuleRecord};
 pub(super) use campaigns::{ClaimRecord, ProblemRecord, ProgressRecord};
 pub(super) use census::{CENSUS_ROW, CensusPosition, CensusRecord, ScansRecord, WaiverRecord};
-pub(super) use installation::{INSTALLATION_ROW, Installation, RootSlot, TenantRecord};
+pub(super) use installation::{INSTALLATION_ROW, Installation, RootSlot};
 pub(super) use ladder::PlaceRecord;
+pub(super) use people::{AccountRecord, CredentialRecord};
 pub(super) use scheduler::{ReplicaRecord, SCHEDULER_ROW, SchedulerRecord};
 pub(super) use store::StoreNameRecord;
+pub(super) use tenants::TenantRecord;
 
 /// A kind of row that custody reads and writes.
 pub(super) trait Record: Sized {
@@ -78,6 +86,7 @@ pub(super) struct RequestRecord {
     pub(super) version: u32,
     pub(super) replacement_version: u32,
     pub(super) campaign: Option<CampaignId>,
+    pub(super) made: Option<[u8; 16]>,
     pub(super) create_time: Timestamp,
 }
 
@@ -317,6 +326,7 @@ impl Record for RequestRecord {
             replacement_version: self.replacement_version,
             campaign_id: self.campaign.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
             create_time_ms: self.create_time.unix_ms(),
+            made_id: self.made.map(Vec::from).unwrap_or_default(),
         }
         .encode_to_vec()
     }
@@ -331,9 +341,14 @@ impl Record for RequestRecord {
             [] => None,
             id => Some(CampaignId::from_slice(id)?),
         };
+        let made = match body.made_id.as_slice() {
+            [] => None,
+            id => Some(array(id)?),
+        };
         Ok(Self {
             id: array(id)?,
             digest: array(&body.digest)?,
+            made,
             key,
             version: body.version,
             replacement_version: body.replacement_version,
@@ -355,12 +370,20 @@ macro_rules! malformed_from {
 
 malformed_from!(
     prost::DecodeError,
+    crate::approval::MalformedRule,
     crate::campaign::MalformedProblem,
     crate::campaign::PlaceTooLong,
     crate::keys::MalformedId,
     crate::keys::MalformedName,
     crate::keys::OutOfRange,
-    crate::keys::Inconsistent
+    crate::keys::Inconsistent,
+    crate::policy::MalformedObject,
+    crate::policy::MalformedPolicyId,
+    crate::policy::MalformedRelation,
+    crate::policy::MalformedGroup,
+    crate::policy::MalformedNetwork,
+    crate::policy::MalformedPrincipal,
+    crate::policy::MalformedSubject
 );
 
 /// 0 stands for no time.

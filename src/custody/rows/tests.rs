@@ -1,7 +1,7 @@
 //! Tests of rows.
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::keys::{DestroyWait, Present, Step, TenantId};
+use crate::keys::{DestroyWait, Present, Step, TenantId, TenantLimits, TenantName};
 
 fn survives<R: Record + PartialEq + std::fmt::Debug>(record: &R) {
     let again = R::decode(&record.row_id(), &record.encode()).unwrap();
@@ -56,10 +56,13 @@ fn every_record_survives_being_stored() {
     });
     survives(&TenantRecord {
         id: TenantId::from_bytes([4; 16]),
-        name: "demo".into(),
+        name: TenantName::parse("demo").unwrap(),
         wrapped_key: vec![6; 138],
         key_generation: 1,
         create_time: now,
+        description: Description::default(),
+        suspended: None,
+        limits: TenantLimits::default(),
     });
     survives(&AliasRecord { alias: Alias::parse("cards").unwrap(), key: key_id });
     survives(&BindingRecord {
@@ -75,6 +78,7 @@ fn every_record_survives_being_stored() {
         version: 3,
         replacement_version: 4,
         campaign: Some(CampaignId::from_bytes([9; 16])),
+        made: None,
         create_time: now,
     });
 }

@@ -49,6 +49,7 @@ pub(super) async fn service(site: &Site, program: &Program) -> Caller {
         role: Role::KeyUser.into(),
         expire_time: None,
         change: RoleChange::Bind,
+        reason: Reason::none(),
         request: None,
     };
     let installer = Caller::installer(site.tenant);

@@ -1,6 +1,7 @@
 //! What happens by itself, on clocks that a test moves: whole programs but for the network, on one
 //! store in memory.
 
+mod access;
 mod budget;
 mod clocks;
 mod ladder;
@@ -153,6 +154,7 @@ impl Program {
             role: Role::KeyManager.into(),
             expire_time: None,
             change: RoleChange::Bind,
+            reason: Reason::none(),
             request: None,
         };
         let installer = Caller::installer(tenant);

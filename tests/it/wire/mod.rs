@@ -1,11 +1,13 @@
 //! Bulla as its callers see it: real processes, real TLS, every rule of the API on every store.
 
+mod access;
 mod campaigns;
 mod census;
 mod isolation;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod people;
 mod rates;
 mod schedule;
 mod watch;

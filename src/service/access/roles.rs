@@ -1,13 +1,14 @@
 //! Who holds which role.
 
-use crate::audit::Record;
+use crate::audit::{MAX_DETAIL_BYTES, Record, clip};
 use crate::custody::{Custody, Past, RequestKey, RoleBinding};
-use crate::keys::Timestamp;
-use crate::policy::{Action, HeldRole, Permit, PrincipalId, RoleName, SubjectRef};
+use crate::keys::{Reason, Timestamp};
+use crate::policy::{Action, HeldRole, Permit, RoleName, SubjectRef};
+use crate::service::change::{Change, Changed};
+use crate::service::perform::{About, Act, UseCase};
+use crate::service::refusal::Refusal;
 
-use super::change::{Change, Changed};
-use super::perform::{About, Act, UseCase};
-use super::refusal::Refusal;
+use super::{duties, in_the_future, own};
 
 /// Gives a role, or takes it away.
 pub struct BindRole {
@@ -19,6 +20,8 @@ pub struct BindRole {
     pub expire_time: Option<Timestamp>,
     /// Give or take.
     pub change: RoleChange,
+    /// Why, for the record.
+    pub reason: Reason,
     /// The caller's id for this request.
     pub request: Option<RequestKey>,
 }
@@ -38,19 +41,6 @@ pub struct ListRoleBindings {
     pub after: Option<String>,
     /// 1 to 1000.
     pub page_size: usize,
-}
-
-/// Who the caller is.
-pub struct WhoAmI;
-
-/// The caller.
-pub struct WhoAmIReply {
-    /// The canonical id.
-    pub principal: PrincipalId,
-    /// The tenant's name.
-    pub tenant: String,
-    /// Sorted.
-    pub roles: Vec<RoleName>,
 }
 
 // === impl BindRole ===
@@ -77,11 +67,27 @@ impl Change for BindRole {
         Some(&self.subject)
     }
 
+    fn gives_until(&self) -> Option<Timestamp> {
+        self.expire_time.filter(|_| self.change == RoleChange::Bind)
+    }
+
     fn describe(&self, record: &mut Record) {
-        record.detail = format!("principal={} role={}", self.subject, self.role).into();
+        let mut detail = format!("principal={} role={}", self.subject, self.role);
+        if let Some(end) = self.expire_time {
+            detail.push_str(&format!(" expire_time_ms={}", end.unix_ms()));
+        }
+        if !self.reason.as_str().is_empty() {
+            detail.push_str(&format!(" reason={}", self.reason.as_str()));
+        }
+        record.detail = clip(&detail, MAX_DETAIL_BYTES).into_owned().into();
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
+        own::unconfined(act)?;
+        if self.change == RoleChange::Bind {
+            in_the_future(act, self.expire_time)?;
+            duties::keep_apart(act, &self.subject, &self.role).await?;
+        }
         let mut changes = act.custody.change(act.permit)?;
         changes
             .edit_roles(&self.subject, |roles| {
@@ -124,28 +130,5 @@ impl UseCase for ListRoleBindings {
         let full = bindings.len() == self.page_size;
         let next = bindings.last().filter(|_| full).map(|last| last.subject.to_string());
         Ok((bindings, next))
-    }
-}
-
-// === impl WhoAmI ===
-
-impl UseCase for WhoAmI {
-    type Reply = WhoAmIReply;
-
-    const ACTION: Action = Action::WhoAmI;
-
-    fn about(&self) -> About<'_> {
-        About::Tenant
-    }
-
-    fn describe(&self, _: &mut Record) {}
-
-    async fn act(self, act: &mut Act<'_>) -> Result<WhoAmIReply, Refusal> {
-        let principal = act.permit.principal();
-        Ok(WhoAmIReply {
-            principal: principal.id().clone(),
-            tenant: act.custody.tenant_name(principal.tenant()).unwrap_or_default(),
-            roles: act.roles(),
-        })
     }
 }
