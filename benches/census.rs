@@ -66,6 +66,7 @@ async fn main() {
         budget: Budget { rotations_per_hour_max: 600, destructions_per_hour_max: 100 },
         metrics: Arc::default(),
         limiter: Arc::default(),
+        tokens: None,
     });
     let desk = Desk::new(Arc::clone(&office), lane.clone());
     let manager = manager(&desk, tenant).await;

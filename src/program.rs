@@ -194,9 +194,10 @@ fn told(error: &ServerError) -> ExitCode {
         | ServerError::Trail { .. }
         | ServerError::Listen { .. }
         | ServerError::Refused(_) => Exit::Unavailable,
-        ServerError::SelfTest(_) | ServerError::System(..) | ServerError::Ended(_) => {
-            Exit::Internal
-        }
+        ServerError::SelfTest(_)
+        | ServerError::Tokens(_)
+        | ServerError::System(..)
+        | ServerError::Ended(_) => Exit::Internal,
     };
     let text = format!("error: {error}\n");
     let _ = std::io::stderr().write_all(text.as_bytes());

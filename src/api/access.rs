@@ -3,7 +3,7 @@
 use bulla_proto::kms::{self, access_server};
 use tonic::{Request, Response, Status};
 
-use super::{Api, access_parse, access_render, parse, render};
+use super::{Api, access_parse, access_render, accounts, parse, render};
 use crate::policy::Action;
 use crate::service::{Explain, GetPolicy, GetPolicySchema, ListRoleBindings, WhoAmI};
 
@@ -223,8 +223,12 @@ impl access_server::Access for Api {
 
     async fn exchange_token(
         &self,
-        _request: Request<kms::ExchangeTokenRequest>,
+        request: Request<kms::ExchangeTokenRequest>,
     ) -> Result<Response<kms::ExchangeTokenResponse>, Status> {
-        Err(super::errors::unknown_method())
+        self.perform(request, accounts::exchange_token, |exchanged| kms::ExchangeTokenResponse {
+            access_token: exchanged.access_token,
+            expire_time: Some(render::timestamp(exchanged.expire_time)),
+        })
+        .await
     }
 }

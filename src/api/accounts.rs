@@ -5,12 +5,12 @@ use tonic::{Request, Response, Status};
 
 use super::{Api, parse, render};
 use crate::auth::PresentedCredential;
-use crate::keys::{AccountName, CredentialId, Description, KeyRing};
+use crate::keys::{AccountName, CredentialId, Description, KeyId, KeyRing};
 use crate::policy::{Action, Network, Scope};
 use crate::service::{
     CREDENTIAL_MS_DEFAULT, CREDENTIAL_MS_MAX, CreateCredential, CreateServiceAccount,
-    CreatedCredential, DeleteServiceAccount, ListCredentials, ListServiceAccounts, Refusal,
-    RevokeCredential, TrustedAccount, TrustedCredential,
+    CreatedCredential, DeleteServiceAccount, ExchangeToken, ListCredentials, ListServiceAccounts,
+    Refusal, RevokeCredential, TrustedAccount, TrustedCredential,
 };
 
 // === impl Api ===
@@ -76,10 +76,6 @@ impl Api {
     ) -> Result<Response<kms::CreateCredentialResponse>, Status> {
         let parse = |asked: kms::CreateCredentialRequest| {
             let request = parse::request(Action::CreateCredential, &asked.request_id, &asked)?;
-            if !asked.age_recipient.is_empty() {
-                let problem = "is not supported by this release; leave it out";
-                return Err(Refusal::invalid("age_recipient", problem));
-            }
             let account = account_name("service_account", &asked.service_account)?;
             CreateCredential::new(account, lifetime_ms(asked.lifetime.as_ref())?, request)
         };
@@ -89,7 +85,6 @@ impl Api {
             kms::CreateCredentialResponse {
                 credential: Some(credential(&made)),
                 secret: text.to_string(),
-                encrypted_secret: String::new(),
             }
         };
         self.change(Action::CreateCredential, request, parse, render).await
@@ -175,6 +170,47 @@ fn scope(asked: &kms::ServiceAccount) -> Result<Scope, Refusal> {
     })
 }
 
+/// What a token is to be for.
+pub(super) fn exchange_token(asked: kms::ExchangeTokenRequest) -> Result<ExchangeToken, Refusal> {
+    let lists = [asked.actions.len(), asked.keys.len(), asked.key_rings.len()];
+    if lists.into_iter().any(|length| length > SCOPE_ENTRIES_MAX) {
+        let problem = format!("has a list of more than {SCOPE_ENTRIES_MAX} entries");
+        return Err(Refusal::TooLarge { field: "actions", problem });
+    }
+    let is_audience = (1..=AUDIENCE_BYTES_MAX).contains(&asked.audience.len())
+        && asked.audience.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_audience {
+        return Err(Refusal::invalid("audience", "must be 1 to 255 visible ASCII characters"));
+    }
+    let action = |name: &String| {
+        let problem = "must be names of actions, such as crypto.decrypt";
+        Action::named(name).ok_or_else(|| Refusal::invalid("actions", problem))
+    };
+    // An alias may point elsewhere tomorrow.
+    let key = |text: &String| KeyId::parse(text).map_err(|e| Refusal::invalid("keys", e));
+    let ring = |text: &String| KeyRing::parse(text).map_err(|e| Refusal::invalid("key_rings", e));
+    let lifetime = || Refusal::invalid("lifetime", "must be 1 second to 15 minutes");
+    let lifetime_seconds = match &asked.lifetime {
+        None => TOKEN_SECONDS_DEFAULT,
+        Some(lasts) => {
+            let seconds = parse::millis(lasts).map(|millis| millis.div_euclid(1_000));
+            let seconds = seconds.filter(|seconds| (1..=TOKEN_SECONDS_MAX).contains(seconds));
+            seconds.and_then(|seconds| u32::try_from(seconds).ok()).ok_or_else(lifetime)?
+        }
+    };
+    Ok(ExchangeToken {
+        audience: asked.audience.clone(),
+        scope: Scope {
+            actions: asked.actions.iter().map(action).collect::<Result<_, _>>()?,
+            keys: asked.keys.iter().map(key).collect::<Result<_, _>>()?,
+            key_rings: asked.key_rings.iter().map(ring).collect::<Result<_, _>>()?,
+            ..Scope::default()
+        },
+        lifetime_seconds,
+        bind_certificate: asked.bind_certificate,
+    })
+}
+
 fn account(account: &TrustedAccount) -> kms::ServiceAccount {
     let scope = account.scope();
     kms::ServiceAccount {
@@ -203,3 +239,6 @@ fn credential(credential: &TrustedCredential) -> kms::Credential {
 }
 
 const SCOPE_ENTRIES_MAX: usize = 100;
+const AUDIENCE_BYTES_MAX: usize = 255;
+const TOKEN_SECONDS_DEFAULT: u32 = 300;
+const TOKEN_SECONDS_MAX: u64 = 900;

@@ -77,7 +77,10 @@ impl Front {
         let found = found.filter(|it| !is_page(it.method) || request.method() == http::Method::GET);
         let counters = &self.api.desk.office().metrics;
         let counting = Counting::begin(counters, found.map_or(methods::UNKNOWN, |it| it.place));
-        let response = self.identified(found.map(|it| it.method), request).await;
+        let response = match found {
+            Some(found) if found.method.service == ServiceName::KeySet => self.api.key_set(),
+            _ => self.identified(found.map(|it| it.method), request).await,
+        };
         counting.end(&response);
         match found {
             Some(found) if is_page(found.method) => metrics::with_http_status(response),
@@ -184,6 +187,7 @@ impl Front {
                     .await
             }
             ServiceName::Metrics => Ok(api.metrics(request).await),
+            ServiceName::KeySet => Ok(api.key_set()),
             ServiceName::Bench => super::echo::call(request).await,
         };
         let Ok(response) = answered;
@@ -266,7 +270,7 @@ async fn message<B: FrontBody>(mut body: B, bytes_max: usize) -> Result<Bytes, S
 }
 
 fn is_page(method: &Method) -> bool {
-    method.service == ServiceName::Metrics
+    matches!(method.service, ServiceName::Metrics | ServiceName::KeySet)
 }
 
 pub(super) fn is_ok(response: &Response<Body>) -> bool {

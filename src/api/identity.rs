@@ -27,7 +27,11 @@ use crate::service::Caller;
 pub struct Identity {
     identifier: Arc<Identifier>,
     on_unknown: OnUnknown,
+    may_try: MayTry,
 }
+
+/// Whether a token or credential from this address is worth looking at now.
+pub type MayTry = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
 
 /// Told of an address and the class of what was wrong. Must not block; bounds what it makes of it.
 pub type OnUnknown = Arc<dyn Fn(SocketAddr, &'static str) + Send + Sync>;
@@ -57,8 +61,8 @@ struct Watched {
 
 impl Identity {
     /// By this identifier.
-    pub fn new(identifier: Arc<Identifier>, on_unknown: OnUnknown) -> Self {
-        Self { identifier, on_unknown }
+    pub fn new(identifier: Arc<Identifier>, on_unknown: OnUnknown, may_try: MayTry) -> Self {
+        Self { identifier, on_unknown, may_try }
     }
 
     /// Puts the caller into the request's extensions and takes its secrets out of the headers. Gives
@@ -100,8 +104,16 @@ impl Presented {
     /// Who it is now.
     async fn caller(&self) -> Option<Caller> {
         let address = self.peer.address();
+        // A certificate was proved in the handshake; what comes in headers is proved here.
+        if !self.headers.is_empty() && !(self.identity.may_try)(address) {
+            (self.identity.on_unknown)(address, "too_many_failures");
+            return None;
+        }
         match self.identity.identifier.identify(&self.peer, &self.headers).await {
-            Ok(subject) => Some(Caller::remote(subject, address)),
+            Ok(subject) => {
+                let certificate = self.peer.certified().map(|holder| *holder.thumbprint());
+                Some(Caller::remote(subject, address).with_certificate(certificate))
+            }
             Err(error) => {
                 (self.identity.on_unknown)(address, error.class());
                 None

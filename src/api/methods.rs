@@ -46,6 +46,8 @@ pub enum ServiceName {
     Health,
     /// The page of metrics, which is plain HTTP
     Metrics,
+    /// The public keys of this installation's own tokens, which needs no right
+    KeySet,
 }
 
 /// How requests and replies come.
@@ -69,7 +71,7 @@ pub struct Found {
 /// The row of this path.
 pub fn find(path: &str) -> Option<Found> {
     static BY_PATH: LazyLock<HashMap<&'static str, Found>> = LazyLock::new(|| {
-        let rows = METHODS.iter().chain([&METRICS]).enumerate();
+        let rows = METHODS.iter().chain(&PAGES).enumerate();
         rows.map(|(place, method)| (method.path, Found { method, place })).collect()
     });
     BY_PATH.get(path).copied()
@@ -77,12 +79,12 @@ pub fn find(path: &str) -> Option<Found> {
 
 /// The name under which each row is counted, and last the name of whatever has no row.
 pub fn labels() -> Vec<&'static str> {
-    let rows = METHODS.iter().chain([&METRICS]);
+    let rows = METHODS.iter().chain(&PAGES);
     rows.map(|method| method.path.trim_start_matches('/')).chain(["unknown"]).collect()
 }
 
 /// The place in [`labels`] of whatever has no row.
-pub const UNKNOWN: usize = METHODS.len() + 1;
+pub const UNKNOWN: usize = METHODS.len() + PAGES.len();
 
 const fn unary(service: ServiceName, path: &'static str, request_bytes_max: usize) -> Method {
     Method { path, service, shape: Shape::Unary, request_bytes_max, deadline_ms_max: 30_000 }
@@ -200,8 +202,11 @@ pub const METHODS: &[Method] = &[
     unary (ServiceName::Bench, "/bulla.kms.v1.Bench/Echo",                   SMALL),
 ];
 
-/// The page of metrics: `GET` and no body.
-pub const METRICS: Method = unary(ServiceName::Metrics, "/metrics", 0);
+/// Pages: `GET` and no body. The keys that tokens are verified with are anybody's to read.
+pub const PAGES: [Method; 2] = [
+    unary(ServiceName::Metrics, "/metrics", 0),
+    unary(ServiceName::KeySet, "/.well-known/jwks.json", 0),
+];
 
 /// Room for one blob or one key and the largest encryption context.
 const SMALL: usize = 64 * 1024;
@@ -243,12 +248,12 @@ mod tests {
         assert_eq!(rows, described);
         assert_eq!(rows.len(), METHODS.len());
         let labels = labels();
-        for method in METHODS.iter().chain([&METRICS]) {
+        for method in METHODS.iter().chain(&PAGES) {
             let found = find(method.path).unwrap();
             assert_eq!(found.method, method);
             assert_eq!(format!("/{}", labels.get(found.place).unwrap()), method.path);
         }
-        assert_eq!((labels.len(), labels.get(UNKNOWN)), (METHODS.len() + 2, Some(&"unknown")));
+        assert_eq!((labels.len(), labels.get(UNKNOWN)), (METHODS.len() + 3, Some(&"unknown")));
     }
 
     #[test]

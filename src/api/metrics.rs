@@ -34,6 +34,18 @@ impl Api {
     }
 }
 
+impl Api {
+    /// The public keys with which others verify this installation's own tokens (RFC 7517).
+    pub(super) fn key_set(&self) -> Response<Body> {
+        let tokens = self.desk.office().tokens.as_ref();
+        let keys = tokens.map_or(r#"{"keys":[]}"#, |tokens| tokens.key_set());
+        let mut response = Response::new(Body::new(keys.to_owned()));
+        let kind = HeaderValue::from_static("application/jwk-set+json");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+}
+
 /// The answer with the HTTP status that says what its gRPC status says.
 pub(super) fn with_http_status(mut response: Response<Body>) -> Response<Body> {
     if let Some(status) = Status::from_header_map(response.headers()) {

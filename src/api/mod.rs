@@ -46,7 +46,7 @@ use rehearsal::{Asked, Rehearsal};
 pub use errors::status;
 pub use front::{Ended, Front, FrontBody};
 pub use health::Serving;
-pub use identity::{Identity, OnUnknown};
+pub use identity::{Identity, MayTry, OnUnknown};
 
 /// The services, at one desk.
 #[derive(Clone)]

@@ -198,7 +198,8 @@ impl Api {
             | ServiceName::Operator
             | ServiceName::Bench
             | ServiceName::Health
-            | ServiceName::Metrics => return Ended::Nowhere,
+            | ServiceName::Metrics
+            | ServiceName::KeySet => return Ended::Nowhere,
         };
         drop(answered);
         std::mem::take(&mut *rehearsal.0.lock())

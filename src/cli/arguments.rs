@@ -11,7 +11,7 @@ use super::failure::{Exit, Failure};
 
 /// Why a change is made, and an id that makes it happen once.
 #[derive(clap::Args, Clone, Debug)]
-pub(crate) struct Change {
+pub struct Change {
     /// Why; it is kept with the change and in the audit record
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
@@ -39,7 +39,7 @@ pub struct Once {
 
 /// Pairs that are authenticated with a blob.
 #[derive(clap::Args, Clone, Debug)]
-pub(crate) struct ContextArguments {
+pub struct ContextArguments {
     /// Pairs that are authenticated but not secret; decrypting needs the same ones
     #[arg(long = "encryption-context", short = 'c', alias = "context")]
     #[arg(value_name = "NAME=VALUE", value_parser = parse_pair)]

@@ -156,7 +156,6 @@ impl CredentialCommand {
                     service_account,
                     lifetime,
                     request_id: once.request_id(),
-                    ..Default::default()
                 };
                 create(session, request, out.as_deref()).await
             }

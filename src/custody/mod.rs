@@ -74,6 +74,8 @@ pub struct Custody {
     root: Kek,
     /// Authenticates the rows of no tenant.
     root_row_mac: MacKey,
+    /// Makes the seed of the key that signs this installation's own tokens.
+    root_token: MacKey,
     /// Swapped as a whole when a tenant is added.
     tenants: ArcSwap<Tenants>,
     caches: Caches,
@@ -137,7 +139,7 @@ impl Custody {
     }
 
     /// 16 bytes that nobody has drawn before.
-    fn draw_id(&self) -> Result<[u8; 16], CustodyError> {
+    pub fn draw_id(&self) -> Result<[u8; 16], CustodyError> {
         let mut bytes = [0; 16];
         self.random.fill(&mut bytes)?;
         Ok(bytes)

@@ -85,6 +85,9 @@ impl Custody {
         key: KeyId,
         number: u32,
     ) -> Result<Arc<TrustedVersion>, CustodyError> {
+        if !permit.opens(key) {
+            return Err(CustodyError::NotFound);
+        }
         let tenant_id = permit.tenant();
         let load = async {
             let tenant = self.tenant(tenant_id)?;

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::crypto::{Binding, BlobKind, Header, KeyMaterial, Random};
+use crate::crypto::{Binding, BlobKind, Header, KeyMaterial, Label, Random};
 use crate::keys::{TenantId, Timestamp};
 use crate::store::{FORMAT, Row, RowKey, Store};
 
@@ -135,6 +135,7 @@ fn custody(
         seal_kind: seal_kind.to_owned(),
         root: root.kek(),
         root_row_mac: root.mac_key(ROW_MAC_LABEL),
+        root_token: root.mac_key(TOKEN_LABEL),
         installation,
         tenants: ArcSwap::from_pointee(Tenants::default()),
         caches: Caches::new(),
@@ -198,3 +199,6 @@ fn tampered(kind: u8, problem: &'static str) -> CustodyError {
 
 const FIRST_GENERATION: u32 = 1;
 const SLOTS_MAX: usize = 100;
+
+/// The KBKDF label of the key that the seed of the token-signing key is made with.
+const TOKEN_LABEL: Label = Label::new("bulla-token-v1");

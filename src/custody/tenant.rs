@@ -4,13 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::crypto::{
-    Binding, BlobKind, ContextError, EncryptionContext, Header, Kek, KeyMaterial, Label, MacKey,
-    Random,
+    Binding, BlobKind, ContextError, EncryptionContext, Header, Kek, KeyMaterial, MacKey, Random,
 };
 
 use crate::keys::{KeyId, TenantId, Timestamp, Version};
 use crate::store::{FORMAT, Put, Row, Store};
-use zeroize::Zeroizing;
 
 use super::Custody;
 use super::error::CustodyError;
@@ -38,7 +36,6 @@ struct TenantKeys {
     generation: u32,
     kek: Kek,
     row_mac: MacKey,
-    token: MacKey,
 }
 
 // === impl Tenants ===
@@ -149,23 +146,13 @@ impl Custody {
 
 impl TenantKeys {
     fn new(generation: u32, material: &KeyMaterial) -> Self {
-        Self {
-            generation,
-            kek: material.kek(),
-            row_mac: material.mac_key(ROW_MAC_LABEL),
-            token: material.mac_key(TOKEN_LABEL),
-        }
+        Self { generation, kek: material.kek(), row_mac: material.mac_key(ROW_MAC_LABEL) }
     }
 }
 
 // === impl Tenant ===
 
 impl Tenant {
-    /// The seed with which the tenant's own tokens are signed, of its key's generation.
-    pub(super) fn token_seed(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.keys.token.tag(&[b"ed25519"]))
-    }
-
     /// Whether nothing of it works.
     pub(super) fn is_suspended(&self) -> bool {
         self.record.suspended.is_some()
@@ -257,8 +244,6 @@ pub(super) fn context<const N: usize>(
     EncryptionContext::new(pairs.map(|(key, value)| (key.to_owned(), value)))
 }
 
-/// The KBKDF label of the key that the seed of a tenant's token-signing key is made with.
-const TOKEN_LABEL: Label = Label::new("bulla-token-v1");
 const FIRST_GENERATION: u32 = 1;
 const PAGE: usize = 500;
 

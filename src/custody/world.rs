@@ -32,6 +32,7 @@ impl Custody {
         let material = Material {
             revision,
             suspended: stored.suspended().is_some(),
+            is_installation: stored.name().is_installation(),
             bindings: bindings.into_iter().map(|(row, _)| (row.subject, row.roles)).collect(),
             relations: relations.into_iter().map(|(row, _)| row.0).collect(),
             grants: grants.into_iter().map(|(row, _)| row.grant).collect(),

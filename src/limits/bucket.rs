@@ -16,6 +16,13 @@ impl Bucket {
         Self { full_at_us: AtomicU64::new(0) }
     }
 
+    /// Whether not one more token is there at `now_us`.
+    pub(super) fn is_empty(&self, now_us: u64, per_second: u32) -> bool {
+        let cost_us = SECOND_US.div_ceil(u64::from(per_second.max(1)));
+        let full_at = self.full_at_us.load(Ordering::Acquire).max(now_us);
+        full_at.saturating_add(cost_us) > now_us.saturating_add(SECOND_US)
+    }
+
     /// Takes `tokens` at `now_us`, where `per_second` tokens come in. Otherwise: in how many
     /// microseconds they will be there. More than a second's worth is taken from a full bucket, and
     /// then has to be waited for.
@@ -43,7 +50,7 @@ const SECOND_US: u64 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::arithmetic_side_effects)]
+    #![allow(clippy::arithmetic_side_effects, clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
 

@@ -179,20 +179,27 @@ impl Limiter {
         }
     }
 
-    /// Whether a failed authentication from `address` is one too many: then nothing expensive is done
-    /// for it for a while.
-    pub fn authentication_failed(&self, address: IpAddr) -> bool {
-        self.failed_at(self.now_us(), address)
+    /// Counts a proof from `address` that proved nothing.
+    pub fn authentication_failed(&self, address: IpAddr) {
+        self.failed_at(self.now_us(), address);
     }
 
-    fn failed_at(&self, now_us: u64, address: IpAddr) -> bool {
-        let bucket = self
-            .failures
-            .get_or_insert_with::<_, std::convert::Infallible>(&origin_of(address), || {
-                Ok(Arc::new(Bucket::new()))
-            });
-        let Ok(bucket) = bucket;
-        bucket.take(now_us, 1, FAILURES_PER_SECOND).is_err()
+    /// Whether a proof from `address` is worth looking at: not for a moment after too many that proved
+    /// nothing. Then nothing expensive is done for it (attack J10).
+    pub fn may_authenticate(&self, address: IpAddr) -> bool {
+        self.may_authenticate_at(self.now_us(), address)
+    }
+
+    fn failed_at(&self, now_us: u64, address: IpAddr) {
+        let made = || Ok::<_, std::convert::Infallible>(Arc::new(Bucket::new()));
+        let Ok(bucket) = self.failures.get_or_insert_with(&origin_of(address), made);
+        // One too many is one too many: how long to wait is told by the bucket when it is asked.
+        let _ = bucket.take(now_us, 1, FAILURES_PER_SECOND);
+    }
+
+    fn may_authenticate_at(&self, now_us: u64, address: IpAddr) -> bool {
+        let bucket = self.failures.get(&origin_of(address));
+        bucket.is_none_or(|bucket| !bucket.is_empty(now_us, FAILURES_PER_SECOND))
     }
 
     fn has_its_share(&self, tenant: &TenantLoad) -> bool {
@@ -291,8 +298,8 @@ fn origin_of(address: IpAddr) -> IpAddr {
 const BUSY_CALLS: u32 = 512;
 /// How many items of a batch count as one call.
 pub const ITEMS_PER_TOKEN: u32 = 100;
-/// Failed authentications from one address; as many at once.
-const FAILURES_PER_SECOND: u32 = 20;
+/// Failed authentications from one address; as many at once. What it bounds is work: a tenth of a core.
+const FAILURES_PER_SECOND: u32 = 1_000;
 /// How long a tenant that has its share is asked to wait.
 const BUSY_WAIT_US: u64 = 20_000;
 const TENANTS_MAX: usize = 10_000;

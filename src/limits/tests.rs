@@ -97,12 +97,18 @@ fn h08_of_many_refusals_in_a_second_one_is_recorded_and_the_next_says_how_many_t
 fn c03_failures_in_anothers_name_spend_the_own_addresss_allowance_only() {
     let limiter = Limiter::new(1_000, Rates::default());
     let attacker: IpAddr = "203.0.113.9".parse().unwrap();
-    let failed = |address| limiter.failed_at(NOW, address);
-    assert_eq!((0..100).filter(|_| failed(attacker)).count(), 80);
-    assert!(!failed("203.0.113.10".parse().unwrap()));
+    let tried = |address: IpAddr| {
+        let may = limiter.may_authenticate_at(NOW, address);
+        limiter.failed_at(NOW, address);
+        may
+    };
+    assert_eq!((0..2_000).filter(|_| tried(attacker)).count(), 1_000);
+    assert!(tried("203.0.113.10".parse().unwrap()));
     // Of an IPv6 network, every address is the same caller's.
     let host = |n: u32| format!("2001:db8::{n:x}").parse().unwrap();
-    assert_eq!((0..100).filter(|n| failed(host(*n))).count(), 80);
+    assert_eq!((0..2_000).filter(|n| tried(host(*n))).count(), 1_000);
+    // It is no lock: a second later it may try again.
+    assert!(limiter.may_authenticate_at(NOW + 1_000_000, attacker));
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub struct Material {
     pub revision: u64,
     /// Nothing is allowed in a suspended tenant.
     pub suspended: bool,
+    /// It is the installation's own tenant, whose principals manage the others.
+    pub is_installation: bool,
     /// Who holds which roles.
     pub bindings: Vec<(SubjectRef, Vec<HeldRole>)>,
     /// Who stands in which relation to what.

@@ -203,7 +203,7 @@ impl World {
 
     /// Whether this tenant has the action at all.
     pub(super) fn has(&self, action: Action) -> bool {
-        !action.is_of_the_installation() || self.tenant == TenantId::INSTALLATION
+        !action.is_of_the_installation() || self.material.is_installation
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) async fn give(
     new_trail: bool,
 ) -> Result<(), ServerError> {
     let (trail, _) = assemble::open_trail(config, &custody, new_trail)?;
-    let office = assemble::office(config, Arc::new(custody), trail.clone(), Arc::default());
+    let office = assemble::office(config, Arc::new(custody), trail.clone(), Arc::default())?;
     let lane = trail.lane();
     let running = tokio::spawn(lane.run());
     let desk = Desk::new(office, lane.clone());

@@ -14,13 +14,14 @@ use crate::crypto::{OsRandom, self_test};
 use crate::custody::{self, Budget, Custody, Installed, KeyFile};
 use crate::limits::{Limiter, Rates};
 use crate::metrics::Metrics;
-use crate::service::Office;
+use crate::service::{Office, TokenSigner};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{MemoryStore, Options, Store, StoreError};
 use crate::trail::{RealDisk, Recovery, Trail};
 
 use super::counted_store::CountedStore;
 use super::error::ServerError;
+use super::tokens::{self, Tokens};
 
 /// An open store, whichever it is.
 pub(super) struct OpenStore {
@@ -123,7 +124,7 @@ pub(super) fn office(
     custody: Arc<Custody>,
     trail: Trail,
     metrics: Arc<Metrics>,
-) -> Arc<Office> {
+) -> Result<Arc<Office>, ServerError> {
     let clock = clock(config);
     let environment = config.environment.name();
     let budget = Budget {
@@ -138,7 +139,19 @@ pub(super) fn office(
         management_per_second: limits.tenant_management_per_second,
     };
     let limiter = Limiter::new(limits.busy_calls, rates);
-    Arc::new(Office { custody, trail, clock, started, environment, budget, metrics, limiter })
+    let issuer: Arc<dyn TokenSigner> = Arc::new(Tokens::new(tokens::own_issuer(&custody)?));
+    let tokens = Some(issuer);
+    Ok(Arc::new(Office {
+        custody,
+        trail,
+        clock,
+        started,
+        environment,
+        budget,
+        metrics,
+        limiter,
+        tokens,
+    }))
 }
 
 /// Refuses a file of secrets that others can read.

@@ -17,6 +17,9 @@ pub enum ServerError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Tokens of its own cannot be signed.
+    #[error("the key that signs tokens cannot be used: {0}")]
+    Tokens(String),
     /// The cryptography does not work on this machine.
     #[error("{0}; do not use this machine or this build")]
     SelfTest(#[from] SelfTestFailed),

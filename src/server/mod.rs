@@ -14,6 +14,7 @@ mod listen;
 mod runtimes;
 mod serve;
 mod tls;
+mod tokens;
 mod trust;
 
 pub use administer::{Bindings, InitOptions, bind, init};

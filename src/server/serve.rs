@@ -1,6 +1,6 @@
 //! Serving: data-plane runtimes that listen, and beside them what watches, schedules and stops.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     let (store, custody, trail) = open(config, options, &metrics).await?;
     let (switch, drain) = drain();
     let (serving, is_serving) = watch::channel(true);
-    let office = assemble::office(config, Arc::new(custody), trail.clone(), metrics);
+    let office = assemble::office(config, Arc::new(custody), trail.clone(), metrics)?;
     let holder = office.custody.new_holder_id().map_err(StartError::from)?;
     let (refusals, refused) = mpsc::channel(REFUSALS_MAX);
     let trust = Trust::load(config, &office.custody)?;
@@ -172,8 +172,13 @@ impl DataPlane {
             drain,
         };
         let refusing = listen.clone();
-        let on_unknown = Arc::new(move |address, class| refusing.report("call", address, class));
-        let identity = Identity::new(Arc::clone(&trust.identifier), on_unknown);
+        let (failed, asked) = (Arc::clone(&office.limiter), Arc::clone(&office.limiter));
+        let on_unknown = Arc::new(move |address: SocketAddr, class| {
+            failed.authentication_failed(address.ip());
+            refusing.report("call", address, class);
+        });
+        let may_try = Arc::new(move |address: SocketAddr| asked.may_authenticate(address.ip()));
+        let identity = Identity::new(Arc::clone(&trust.identifier), on_unknown, may_try);
         Ok(Self { listen, office: Arc::clone(office), identity, serving })
     }
 

@@ -19,9 +19,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::directory::Directory;
 use super::error::ServerError;
 use super::tls::provider;
+use super::tokens::own_issuer;
 use crate::auth::{
     self, Algorithm, Authenticator, Fetcher, Identifier, IssuerKeys, IssuerRules, KeyAges, KeySet,
-    TenantRule, TokenIssuer,
+    OwnTokens, TenantRule, TokenIssuer,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Issuer};
@@ -125,7 +126,9 @@ impl Trust {
             issuers.push(issuer);
         }
         let authenticator = Arc::new(authenticator);
-        let mut identifier = Identifier::new(Arc::clone(&authenticator), issuers, clock);
+        let own: Arc<dyn OwnTokens> = own_issuer(custody)?;
+        let identifier = Identifier::new(Arc::clone(&authenticator), issuers, clock);
+        let mut identifier = identifier.with_own_tokens(own);
         if config.service_accounts {
             identifier = identifier.with_credentials(Arc::new(Directory(Arc::clone(custody))));
         }

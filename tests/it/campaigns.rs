@@ -68,6 +68,7 @@ impl Program {
             budget: Budget { rotations_per_hour_max: 600, destructions_per_hour_max: 100 },
             metrics: Arc::default(),
             limiter: Arc::default(),
+            tokens: None,
         };
         let desk = Desk::new(Arc::new(office), lane);
         let none = (KeyId::from_bytes([0; 16]), CampaignId::from_bytes([0; 16]));

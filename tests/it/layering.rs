@@ -78,7 +78,7 @@ const ROWS: &[Row] = &[
         Floor(7),
         "arc_swap async_trait bulla_proto bytes futures_util http http_body http_body_util hyper \
          hyper_util parking_lot rustix rustls rustls_pki_types socket2 thiserror tokio \
-         tokio_rustls tokio_stream tonic tower_service tracing tracing_subscriber",
+         tokio_rustls tokio_stream tonic tower_service tracing tracing_subscriber uuid",
     ),
     row_of(
         "cli",
@@ -120,7 +120,10 @@ const NEVER: &[(&[&str], &[&str], &str)] = &[
 /// Paths outside the program that never appear: in which modules, what, why.
 const NEVER_OUTSIDE: &[(&[&str], &[&str], &str)] = &[
     (PURE_MODULES, &["std", "fs"], PURE),
-    (PURE_MODULES, &["std", "net"], PURE),
+    (PURE_MODULES, &["std", "net", "TcpStream"], PURE),
+    (PURE_MODULES, &["std", "net", "TcpListener"], PURE),
+    (PURE_MODULES, &["std", "net", "UdpSocket"], PURE),
+    (PURE_MODULES, &["std", "net", "ToSocketAddrs"], PURE),
     (PURE_MODULES, &["std", "io"], PURE),
     (PURE_MODULES, &["std", "env"], PURE),
     (PURE_MODULES, &["std", "process"], PURE),

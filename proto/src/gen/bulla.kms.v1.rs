@@ -6889,9 +6889,6 @@ pub struct CreateCredentialRequest {
     /// Absent: 30 days. At most 90 days.
     #[prost(message, optional, tag = "2")]
     pub lifetime: ::core::option::Option<::prost_types::Duration>,
-    /// An age recipient (age1...): the credential comes encrypted to it.
-    #[prost(string, tag = "3")]
-    pub age_recipient: ::prost::alloc::string::String,
     /// A reply that was lost cannot be had again: make another one.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
@@ -6901,12 +6898,9 @@ pub struct CreateCredentialRequest {
 pub struct CreateCredentialResponse {
     #[prost(message, optional, tag = "1")]
     pub credential: ::core::option::Option<Credential>,
-    /// bulla\_...; empty when it is encrypted.
+    /// bulla\_...
     #[prost(string, tag = "2")]
     pub secret: ::prost::alloc::string::String,
-    /// An age file, armored.
-    #[prost(string, tag = "3")]
-    pub encrypted_secret: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListCredentialsRequest {

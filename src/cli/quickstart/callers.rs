@@ -8,7 +8,7 @@ use std::time::Duration;
 use bulla_client::{Client, kms};
 use zeroize::Zeroizing;
 
-use super::folder::Folder;
+use super::folder::{self, Folder};
 use super::table::{Customer, Row, Table};
 use super::tour::{ALIAS, Narrator, STORE};
 use crate::cli::audit;
@@ -21,6 +21,8 @@ pub(super) struct Callers<'f> {
     app: Client,
     rewrapper: Client,
     auditor: Client,
+    neighbour: Client,
+    neighbours_auditor: Client,
 }
 
 // === impl Callers ===
@@ -33,6 +35,8 @@ impl<'f> Callers<'f> {
             app: folder.connection("app").connect().await?,
             rewrapper: folder.connection("rewrapper").connect().await?,
             auditor: folder.connection("auditor").connect().await?,
+            neighbour: folder.connection("neighbour").connect().await?,
+            neighbours_auditor: folder.connection("neighbours-auditor").connect().await?,
         })
     }
 
@@ -209,6 +213,36 @@ impl<'f> Callers<'f> {
             Err(error) => Err(Failure::from(error).during("the re-wrapper's decrypt")),
             Ok(_) => Err(Failure::new(Exit::Internal, "the re-wrapper could decrypt")),
         }
+    }
+
+    /// Another tenant's application, which may use its own tenant's keys, tries to read a row's data key.
+    /// Gives what it was told, and what its own auditor reads about it.
+    pub(super) async fn refused_next_door(
+        &self,
+        table: &Table,
+    ) -> Result<(String, kms::Record), Failure> {
+        let rows = table.rows()?;
+        let row = rows.first().ok_or_else(|| Failure::new(Exit::Internal, "no rows"))?;
+        let reason = match self.neighbour.decrypt(decrypt(row, "")).await {
+            Err(error) if error.reason() == "INVALID_CIPHERTEXT" => error.reason().to_owned(),
+            Err(error) => return Err(Failure::from(error).during("the neighbour's decrypt")),
+            Ok(_) => return Err(Failure::new(Exit::Internal, "another tenant could decrypt")),
+        };
+        let page = audit::page(&self.neighbours_auditor, 0, u64::MAX).await?;
+        let record = page.records.into_iter().rfind(|record| record.reason == reason);
+        let missing = || Failure::new(Exit::Internal, "the refusal is not in the audit trail");
+        Ok((reason, record.ok_or_else(missing)?))
+    }
+
+    /// Why the re-wrapper may not decrypt: what the policies say, and what would allow it.
+    pub(super) async fn explained(&self) -> Result<kms::ExplainResponse, Failure> {
+        let question = kms::Question {
+            principal: folder::spiffe_id("rewrapper"),
+            action: "crypto.decrypt".into(),
+            key: ALIAS.into(),
+            ..Default::default()
+        };
+        Ok(self.operator.explain(kms::ExplainRequest { question: Some(question) }).await?)
     }
 
     /// Shows the end of the trail; gives how many records there are.

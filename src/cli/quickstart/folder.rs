@@ -26,22 +26,31 @@ pub(super) struct Caller {
     pub(super) name: &'static str,
     /// None implies another.
     pub(super) roles: &'static [&'static str],
+    /// Whose it is: each tenant has a trust domain and an authority of its own.
+    pub(super) tenant: &'static str,
 }
 
 /// Everybody who has a certificate.
-pub(super) const CALLERS: [Caller; 4] = [
-    Caller { name: "operator", roles: &["key-manager", "operator"] },
-    Caller { name: "app", roles: &["key-user"] },
-    Caller { name: "rewrapper", roles: &["key-rewrapper"] },
-    Caller { name: "auditor", roles: &["auditor"] },
+pub(super) const CALLERS: [Caller; 6] = [
+    Caller { name: "operator", roles: &["key-manager", "operator"], tenant: OWN },
+    Caller { name: "app", roles: &["key-user"], tenant: OWN },
+    Caller { name: "rewrapper", roles: &["key-rewrapper"], tenant: OWN },
+    Caller { name: "auditor", roles: &["auditor"], tenant: OWN },
+    Caller { name: "neighbour", roles: &["key-user"], tenant: NEXT_DOOR },
+    Caller { name: "neighbours-auditor", roles: &["auditor"], tenant: NEXT_DOOR },
 ];
+
+/// Who the caller of this name is.
+pub(super) fn spiffe_id(name: &str) -> String {
+    CALLERS.iter().find(|caller| caller.name == name).map(Caller::spiffe_id).unwrap_or_default()
+}
 
 // === impl Caller ===
 
 impl Caller {
     /// Who it is.
     pub(super) fn spiffe_id(&self) -> String {
-        format!("spiffe://{TRUST_DOMAIN}/{}", self.name)
+        format!("spiffe://{}.bulla/{}", self.tenant, self.name)
     }
 }
 
@@ -55,17 +64,17 @@ impl Folder {
         let folder = Self { path, listen };
         folder.make("tls")?;
         folder.make("clients")?;
-        let (servers, clients) = (
-            Authority::new("bulla quickstart servers")?,
-            Authority::new("bulla quickstart clients")?,
-        );
+        let servers = Authority::new("bulla quickstart servers")?;
         folder.write("tls/servers-ca.pem", servers.pem())?;
-        folder.write("tls/clients-ca.pem", clients.pem())?;
         folder.write_identity("tls/server", &servers.server()?)?;
-        for caller in &CALLERS {
-            let identity = clients.client(&caller.spiffe_id())?;
-            folder.write_identity(&format!("clients/{}", caller.name), &identity)?;
-            folder.write(&format!("{}.toml", caller.name), &folder.profile(caller))?;
+        for tenant in TENANTS {
+            let clients = Authority::new(&format!("bulla {tenant} clients"))?;
+            folder.write(&format!("tls/{tenant}-ca.pem"), clients.pem())?;
+            for caller in CALLERS.iter().filter(|caller| caller.tenant == tenant) {
+                let identity = clients.client(&caller.spiffe_id())?;
+                folder.write_identity(&format!("clients/{}", caller.name), &identity)?;
+                folder.write(&format!("{}.toml", caller.name), &folder.profile(caller))?;
+            }
         }
         folder.write("bulla.toml", &folder.configuration())?;
         folder.write("customers.connector.toml", CONNECTOR)?;
@@ -148,7 +157,7 @@ impl Folder {
     }
 
     fn configuration(&self) -> String {
-        format!(
+        let base = format!(
             "environment = \"development\"\n\
              listen = \"{listen}\"\n\
              data_directory = \"data\"\n\
@@ -160,14 +169,18 @@ impl Folder {
              key_file = \"tls/server.key\"\n\
              \n\
              [seal]\n\
-             key_file = \"root.key\"\n\
-             \n\
-             [[trust_domains]]\n\
-             name = \"{TRUST_DOMAIN}\"\n\
-             ca_file = \"tls/clients-ca.pem\"\n\
-             tenant = \"quickstart\"\n",
+             key_file = \"root.key\"\n",
             listen = self.listen,
-        )
+        );
+        let domain = |tenant: &str| {
+            format!(
+                "\n[[trust_domains]]\n\
+                 name = \"{tenant}.bulla\"\n\
+                 ca_file = \"tls/{tenant}-ca.pem\"\n\
+                 tenant = \"{tenant}\"\n"
+            )
+        };
+        std::iter::once(base).chain(TENANTS.into_iter().map(domain)).collect()
     }
 }
 
@@ -211,7 +224,10 @@ fn private_folder(path: &Path) -> std::io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)
 }
 
-const TRUST_DOMAIN: &str = "quickstart.bulla";
+/// The tenant of the tour, and another that must get nothing of it.
+const OWN: &str = "quickstart";
+const NEXT_DOOR: &str = "next-door";
+const TENANTS: [&str; 2] = [OWN, NEXT_DOOR];
 
 #[cfg(test)]
 mod tests {

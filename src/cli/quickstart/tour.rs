@@ -78,6 +78,21 @@ pub(super) async fn run(folder: &Folder, narrator: &dyn Narrator) -> Result<Outc
 
     let refusal = callers.refused(&sealed.table).await?;
     narrator.say(&format!("refuse     the re-wrapper may not decrypt: {refusal}"))?;
+    let explained = callers.explained().await?;
+    let decision = explained.decision.unwrap_or_default();
+    expect(!decision.allowed, "the re-wrapper may decrypt")?;
+    narrator.say(&format!(
+        "explain    {}: it holds {}; {}",
+        decision.class,
+        explained.roles.join(", "),
+        explained.remedy
+    ))?;
+    let (refusal, record) = callers.refused_next_door(&sealed.table).await?;
+    narrator.say(&format!(
+        "tenants    another tenant's application, with a row of this one: {refusal}; recorded as {} \
+         of {}, class {}",
+        record.action, record.principal, record.class
+    ))?;
     let audit_records = callers.show_audit(narrator).await?;
     Ok(Outcome { key_id: key.key_id, rows, moved, sealed_sha256: after, audit_records })
 }

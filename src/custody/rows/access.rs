@@ -157,7 +157,7 @@ fn author(text: &str) -> Result<PrincipalId, Malformed> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;

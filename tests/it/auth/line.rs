@@ -54,21 +54,50 @@ impl Line {
 
     /// Asks who the caller is. A connection that breaks is the code -1.
     pub(crate) async fn who_am_i(&mut self, headers: &[(&str, &str)]) -> Answer {
-        self.call(headers).await.unwrap_or_else(|error| Err((-1, error.to_string())))
+        let answer = self.ask(WHO_AM_I, &[], headers).await;
+        answer.map(|message| WhoAmIResponse::decode(&message[..]).unwrap())
+    }
+
+    /// Asks anything: the reply's message, or the gRPC code and message of a refusal.
+    pub(crate) async fn ask(
+        &mut self,
+        path: &str,
+        message: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Vec<u8>, (i32, String)> {
+        let answer = self.call(path, message, headers).await;
+        answer.unwrap_or_else(|error| Err((-1, error.to_string())))
+    }
+
+    /// A page, as anybody may ask for it.
+    pub(crate) async fn page(&mut self, path: &str) -> String {
+        let request = Request::get(format!("https://localhost{path}")).body(()).unwrap();
+        let (response, _) = self.0.send_request(request, true).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        let mut page = Vec::new();
+        while let Some(data) = body.data().await {
+            page.extend_from_slice(&data.unwrap());
+        }
+        String::from_utf8(page).unwrap()
     }
 
     async fn call(
         &mut self,
+        path: &str,
+        message: &[u8],
         headers: &[(&str, &str)],
-    ) -> Result<Answer, Box<dyn std::error::Error>> {
-        let mut request = Request::post("https://localhost/bulla.kms.v1.Access/WhoAmI")
+    ) -> Result<Result<Vec<u8>, (i32, String)>, Box<dyn std::error::Error>> {
+        let mut request = Request::post(format!("https://localhost{path}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (response, mut body) = self.0.send_request(request.body(())?, false)?;
-        body.send_data(Bytes::from_static(&[0; 5]), true)?;
+        let mut framed = vec![0];
+        framed.extend_from_slice(&u32::try_from(message.len())?.to_be_bytes());
+        framed.extend_from_slice(message);
+        body.send_data(Bytes::from(framed), true)?;
         let response = response.await?;
         let refused = |headers: &http::HeaderMap| {
             let code = headers.get("grpc-status")?.to_str().ok()?.parse::<i32>().ok()?;
@@ -89,6 +118,8 @@ impl Line {
         if let Some(refused) = refused(&trailers) {
             return Ok(refused);
         }
-        Ok(Ok(WhoAmIResponse::decode(&message[5..])?))
+        Ok(Ok(message.split_off(5)))
     }
 }
+
+const WHO_AM_I: &str = "/bulla.kms.v1.Access/WhoAmI";

@@ -2,6 +2,7 @@
 //! made by openssl, tokens of a real OpenID Connect provider, and providers that are anything but.
 
 mod certificates;
+mod exchange;
 mod hostile;
 mod line;
 mod openssl;

@@ -136,6 +136,7 @@ impl Program {
             budget,
             metrics: Arc::default(),
             limiter: Arc::default(),
+            tokens: None,
         };
         let desk = Desk::new(Arc::new(office), lane.clone());
         let scheduler = Scheduler::new(desk.clone(), Witness::new(holder, None));

@@ -442,7 +442,9 @@ const ALLOWED: &[(&str, &[&str])] = {
     const AUDITOR: &str = "auditor";
     const OPERATOR: &str = "operator";
     const NONE: &str = "";
-    const ALL: &[&str] = &[NONE, USER, REWRAPPER, MANAGER, AUDITOR, OPERATOR];
+    const APPROVER: &str = "approver";
+    const LANDLORD: &str = "tenant-manager";
+    const ALL: &[&str] = &[NONE, USER, REWRAPPER, MANAGER, AUDITOR, OPERATOR, APPROVER, LANDLORD];
     &[
         ("/bulla.kms.v1.Crypto/GenerateDataKey", &[USER]),
         ("/bulla.kms.v1.Crypto/GenerateDataKeyWithoutPlaintext", &[USER]),
@@ -511,7 +513,29 @@ const ALLOWED: &[(&str, &[&str])] = {
         ("/bulla.kms.v1.Access/GetPolicySchema", &[OPERATOR, AUDITOR]),
         ("/bulla.kms.v1.Access/SimulatePolicies", &[OPERATOR]),
         ("/bulla.kms.v1.Access/Explain", &[OPERATOR, AUDITOR]),
+        ("/bulla.kms.v1.Access/CreateServiceAccount", &[OPERATOR]),
+        ("/bulla.kms.v1.Access/ListServiceAccounts", &[OPERATOR, AUDITOR]),
+        ("/bulla.kms.v1.Access/DeleteServiceAccount", &[OPERATOR]),
+        ("/bulla.kms.v1.Access/CreateCredential", &[OPERATOR]),
+        ("/bulla.kms.v1.Access/ListCredentials", &[OPERATOR, AUDITOR]),
+        ("/bulla.kms.v1.Access/RevokeCredential", &[OPERATOR]),
+        ("/bulla.kms.v1.Access/ExchangeToken", ALL),
         ("/bulla.kms.v1.Access/WhoAmI", ALL),
+        ("/bulla.kms.v1.Approvals/Propose", &[USER, REWRAPPER, MANAGER, OPERATOR]),
+        ("/bulla.kms.v1.Approvals/Approve", &[APPROVER]),
+        ("/bulla.kms.v1.Approvals/Reject", &[APPROVER]),
+        ("/bulla.kms.v1.Approvals/GetProposal", &[MANAGER, AUDITOR, OPERATOR, APPROVER]),
+        ("/bulla.kms.v1.Approvals/ListProposals", &[MANAGER, AUDITOR, OPERATOR, APPROVER]),
+        ("/bulla.kms.v1.Approvals/PutApprovalRule", &[OPERATOR]),
+        ("/bulla.kms.v1.Approvals/DeleteApprovalRule", &[OPERATOR]),
+        ("/bulla.kms.v1.Approvals/ListApprovalRules", &[AUDITOR, OPERATOR, APPROVER]),
+        // In the installation's own tenant alone, whatever somebody's role is called elsewhere.
+        ("/bulla.kms.v1.Tenants/CreateTenant", &[]),
+        ("/bulla.kms.v1.Tenants/GetTenant", &[]),
+        ("/bulla.kms.v1.Tenants/ListTenants", &[]),
+        ("/bulla.kms.v1.Tenants/UpdateTenant", &[]),
+        ("/bulla.kms.v1.Tenants/SuspendTenant", &[]),
+        ("/bulla.kms.v1.Tenants/ResumeTenant", &[]),
         ("/bulla.kms.v1.Audit/ListRecords", &[AUDITOR]),
         ("/bulla.kms.v1.Audit/TailRecords", &[AUDITOR]),
         ("/bulla.kms.v1.Operator/Status", &[OPERATOR]),
@@ -529,7 +553,16 @@ async fn d02_d04_each_role_is_let_in_where_the_table_says_and_nowhere_else() {
     let raw = Raw::connect(&server, "nobody").await;
     let principal = spiffe_id("nobody");
     let mut cases = 0;
-    for role in ["", "key-user", "key-rewrapper", "key-manager", "auditor", "operator"] {
+    for role in [
+        "",
+        "key-user",
+        "key-rewrapper",
+        "key-manager",
+        "auditor",
+        "operator",
+        "approver",
+        "tenant-manager",
+    ] {
         if !role.is_empty() {
             let asked = kms::BindRoleRequest {
                 principal: principal.clone(),
@@ -556,5 +589,5 @@ async fn d02_d04_each_role_is_let_in_where_the_table_says_and_nowhere_else() {
         }
     }
     println!("roles: {cases} cases");
-    assert_eq!(ALLOWED.len() * 6, cases);
+    assert_eq!(ALLOWED.len() * 8, cases);
 }

@@ -61,3 +61,32 @@ async fn h08_a_principal_over_its_rate_is_told_when_to_come_back_and_its_refusal
     });
     assert_eq!(done.count() as u64, allowed);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e07_a_tenants_own_rate_holds_for_it_and_for_no_other_at_once() {
+    let server = TestServer::start();
+    let key = new_key(&server.client("operator").await).await;
+    let key_of_two = new_key(&server.client("operator2").await).await;
+    let limits = kms::TenantLimits { uses_per_second: 3, ..Default::default() };
+    let asked = kms::UpdateTenantRequest {
+        tenant: "one".into(),
+        limits: Some(limits),
+        ..Default::default()
+    };
+    server.client("landlord").await.update_tenant(asked).await.unwrap();
+    let one = Raw::connect(&server, "app").await;
+    let two = Raw::connect(&server, "app2").await;
+    let message = |key: &str| {
+        kms::GenerateDataKeyRequest { key: key.to_owned(), ..Default::default() }.encode_to_vec()
+    };
+    let mut refused = 0;
+    for _ in 0..50 {
+        let (_, status) = one.message(GENERATE, &message(&key)).await;
+        if status.code() != Code::Ok {
+            assert_eq!(reason(&status), "RATE_LIMITED");
+            refused += 1;
+        }
+        assert_eq!(two.message(GENERATE, &message(&key_of_two)).await.1.code(), Code::Ok);
+    }
+    assert!(refused > 0, "50 calls within a second or two, of 3 a second");
+}
