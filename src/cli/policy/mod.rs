@@ -51,7 +51,7 @@ pub enum PolicyCommand {
     },
     /// Ask the cases of a file, with the policies that it names put; changes nothing
     Test {
-        /// A TOML file: policies, and [[case]]s with principal, action, key and allowed
+        /// A TOML file: policies, and cases (`[[case]]`) with principal, action, key and allowed
         file: PathBuf,
     },
     /// Ask the latest recorded calls again, with other policies; changes nothing

@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: QuickstartArguments, printer: &Printer) -> Result<(
     let logged = |failure: Failure| failure.see_also(&folder.log_file());
     let bindings = server::initialise(&folder).map_err(logged)?;
     voice.say(&format!(
-        "init       a root key, a SQLite store, a tenant, {bindings} role bindings"
+        "init       a root key, a SQLite store, two tenants, {bindings} role bindings"
     ))?;
     let mut server = Server::start(&folder).map_err(logged)?;
     let work = async {
