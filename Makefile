@@ -43,6 +43,7 @@ else
 bench:
 	cargo bench --locked --bench suite
 	cargo bench --locked --bench census
+	cargo bench --locked --bench policy
 	cargo bench --locked --bench load --features bench-echo
 endif
 
