@@ -44,12 +44,12 @@ pub(crate) struct Prepared {
 // === impl Dialler ===
 
 impl Dialler {
-    /// With the folder's client certificate.
-    pub(crate) fn new(folder: &Folder) -> Result<Self, Failure> {
+    /// With a certificate of the folder.
+    pub(crate) fn new(folder: &Folder, caller: &str) -> Result<Self, Failure> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(folder.file("server-ca.pem"))?)?;
-        let certificate = CertificateDer::from_pem_file(folder.file("client.pem"))?;
-        let key = PrivateKeyDer::from_pem_file(folder.file("client.key"))?;
+        let certificate = CertificateDer::from_pem_file(folder.file(&format!("{caller}.pem")))?;
+        let key = PrivateKeyDer::from_pem_file(folder.file(&format!("{caller}.key")))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?

@@ -14,9 +14,12 @@ use tempfile::TempDir;
 
 /// The one caller of the benchmark.
 pub(crate) const CALLER: &str = "spiffe://bench.bulla/load";
+/// Makes the keys: whoever manages keys uses none.
+pub(crate) const MANAGER: &str = "spiffe://bench.bulla/manager";
 
-/// What the caller may do: make the keys, use them, move blobs between them.
-pub(crate) const ROLES: [&str; 3] = ["key-manager", "key-user", "key-rewrapper"];
+/// Who may do what: make the keys; use them, and move blobs between them.
+pub(crate) const ROLES: [(&str, &str); 3] =
+    [(MANAGER, "key-manager"), (CALLER, "key-user"), (CALLER, "key-rewrapper")];
 
 /// The folder and the address in its configuration.
 pub(crate) struct Folder {
@@ -35,6 +38,8 @@ impl Folder {
         folder.sign("server", server, ExtendedKeyUsagePurpose::ServerAuth)?;
         let client = SanType::URI(CALLER.try_into()?);
         folder.sign("client", client, ExtendedKeyUsagePurpose::ClientAuth)?;
+        let manager = SanType::URI(MANAGER.try_into()?);
+        folder.sign("manager", manager, ExtendedKeyUsagePurpose::ClientAuth)?;
         fs::write(folder.configuration(), CONFIGURATION.replace("LISTEN", &listen.to_string()))?;
         Ok(folder)
     }
@@ -113,6 +118,6 @@ key_file = "root.key"
 
 [[trust_domains]]
 name = "bench.bulla"
-ca_file = "client-ca.pem"
+ca_files = ["client-ca.pem", "manager-ca.pem"]
 tenant = "bench"
 "#;

@@ -82,9 +82,10 @@ fn benchmark(plan: &Plan) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let measured = runtime.block_on(async {
         let work = async {
-            let dialler = Dialler::new(&folder)?;
+            let dialler = Dialler::new(&folder, "client")?;
             let mut first = ready(&dialler, &mut server).await?;
-            let methods = methods::prepare(&mut first).await?;
+            let mut manager = Dialler::new(&folder, "manager")?.dial().await?;
+            let methods = methods::prepare(&mut first, &mut manager).await?;
             measure_all(plan, &server, &dialler, &methods).await
         };
         let late = |_| Failure::from("took too long");

@@ -30,14 +30,17 @@ pub(crate) fn echo() -> Result<Prepared, Failure> {
 }
 
 /// Makes two keys and one blob, calls each method once and looks at what it gives.
-pub(crate) async fn prepare(connection: &mut Connection) -> Result<Methods, Failure> {
+pub(crate) async fn prepare(
+    connection: &mut Connection,
+    manager: &mut Connection,
+) -> Result<Methods, Failure> {
     let mut call = echo()?;
     let reply: kms::EchoResponse = connection.call_decoded(&mut call).await?;
     expect(reply.payload.len() == ECHO_BYTES, "the echo is not one")?;
     let echo = Method { name: "Echo", call, data_keys: 0 };
 
-    create_key(connection, "bench").await?;
-    create_key(connection, "bench-to").await?;
+    create_key(manager, "bench").await?;
+    create_key(manager, "bench-to").await?;
     let request = kms::GenerateDataKeyRequest {
         key: "bench".into(),
         encryption_context: context(),

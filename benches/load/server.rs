@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::folder::{CALLER, Folder, ROLES};
+use crate::folder::{Folder, ROLES};
 
 /// A running server.
 pub(crate) struct Server {
@@ -26,8 +26,8 @@ impl Server {
         let separate = stay_on(SERVER_CORE);
         let mut init = program(folder, "init")?;
         init.arg("--make-key-file");
-        for role in ROLES {
-            init.arg("--bind").arg(format!("{CALLER}={role}"));
+        for (caller, role) in ROLES {
+            init.arg("--bind").arg(format!("{caller}={role}"));
         }
         let status = init.status()?;
         if !status.success() {
