@@ -267,6 +267,7 @@ impl KeyRef {
     }
 }
 
+/// A name shows as its text.
 macro_rules! shown_as_text {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {
@@ -282,6 +283,8 @@ macro_rules! shown_as_text {
         }
     )*};
 }
+
+pub(super) use shown_as_text;
 
 shown_as_text!(Alias, KeyRing);
 

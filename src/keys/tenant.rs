@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::id::TenantId;
-use super::name::{MalformedName, looks_like_uuid};
+use super::name::{MalformedName, looks_like_uuid, shown_as_text};
 
 /// A tenant's name: 1 to 63 of `a-z 0-9 . - _`, and never like a UUID. Unique in its installation.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -99,22 +99,6 @@ impl AccountName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-macro_rules! shown_as_text {
-    ($($name:ident),*) => {$(
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(formatter, "{}({:?})", stringify!($name), &*self.0)
-            }
-        }
-    )*};
 }
 
 shown_as_text!(TenantName, AccountName);
