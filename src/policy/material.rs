@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::keys::{KeyId, Timestamp};
 use crate::policy::action::Action;
-use crate::policy::principal::PrincipalId;
+use crate::policy::principal::{PrincipalId, shown_as_text};
 use crate::policy::relation::Relation;
 use crate::policy::role::RoleName;
 use crate::policy::subject::GroupName;
@@ -132,17 +132,7 @@ impl PolicyId {
     }
 }
 
-impl fmt::Display for PolicyId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for PolicyId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
+shown_as_text!(PolicyId);
 
 #[cfg(test)]
 mod tests {

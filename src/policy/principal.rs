@@ -115,17 +115,25 @@ impl PrincipalId {
     }
 }
 
-impl fmt::Display for PrincipalId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
+/// A name is shown as its text, to people and in the log alike.
+macro_rules! shown_as_text {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
 
-impl fmt::Debug for PrincipalId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+    };
 }
+pub(super) use shown_as_text;
+
+shown_as_text!(PrincipalId);
 
 /// Whether `text` can name a trust domain.
 fn is_trust_domain(text: &str) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::policy::action::Action;
 use crate::policy::permit::{Denied, Permit};
-use crate::policy::principal::Principal;
+use crate::policy::principal::{Principal, shown_as_text};
 use crate::policy::subject::GroupName;
 
 /// A built-in role.
@@ -65,17 +65,7 @@ impl From<Role> for RoleName {
     }
 }
 
-impl fmt::Display for RoleName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for RoleName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
+shown_as_text!(RoleName);
 
 // === impl Role ===
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::keys::{KeyId, KeyRing};
 use crate::policy::action::Action;
-use crate::policy::principal::{Principal, PrincipalId};
+use crate::policy::principal::{Principal, PrincipalId, shown_as_text};
 use crate::policy::question::{KeyFacts, Question, Target};
 
 /// How a caller proved who it is.
@@ -159,17 +159,7 @@ impl GroupName {
     }
 }
 
-impl fmt::Display for GroupName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for GroupName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
+shown_as_text!(GroupName);
 
 // === impl Network ===
 
