@@ -40,7 +40,7 @@ pub(super) fn put_record(out: &mut Vec<u8>, record: &Record<'_>) {
     put_bytes(out, 23, record.credential_kind.as_bytes());
     put_bytes(out, 24, record.end_user.as_bytes());
     for policy in record.policies.iter() {
-        put_bytes(out, 25, policy.as_bytes());
+        put_element(out, 25, policy.as_bytes());
     }
     put_number(out, 26, record.policy_revision);
     put_bytes(out, 27, record.approval.as_bytes());
@@ -102,9 +102,14 @@ fn put_number(out: &mut Vec<u8>, field: u8, value: u64) {
 /// A bytes or string field; absent when empty.
 fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     if !bytes.is_empty() {
-        put_length(out, field, bytes.len());
-        out.extend_from_slice(bytes);
+        put_element(out, field, bytes);
     }
+}
+
+/// One element of a repeated bytes or string field: it counts when it is empty, too.
+fn put_element(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
+    put_length(out, field, bytes.len());
+    out.extend_from_slice(bytes);
 }
 
 fn put_length(out: &mut Vec<u8>, field: u8, length: usize) {

@@ -129,13 +129,7 @@ prop_compose! {
             item_details,
             destination,
             wrapped_bytes: numbers.2,
-            // An empty one is not told from none by the format.
-            policies: decided
-                .0
-                .iter()
-                .filter(|id| !id.is_empty())
-                .map(|id| Arc::from(&**id))
-                .collect(),
+            policies: decided.0.iter().map(|id| Arc::from(&**id)).collect(),
             policy_revision: decided.1,
             approval: decided.2,
             credential_kind: clip(&decided.3, MAX_NAME_BYTES).into_owned().into(),
