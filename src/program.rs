@@ -193,6 +193,7 @@ fn told(error: &ServerError) -> ExitCode {
         | ServerError::Custody(_)
         | ServerError::Trail { .. }
         | ServerError::Listen { .. }
+        | ServerError::Unended(_)
         | ServerError::Refused(_) => Exit::Unavailable,
         ServerError::SelfTest(_)
         | ServerError::Tokens(_)

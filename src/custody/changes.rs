@@ -266,6 +266,13 @@ impl<'c> Changes<'c> {
         self.commit.puts.push(put);
     }
 
+    /// A row that goes with the others, whatever stood in its place.
+    pub(super) fn put_beside<R: Record>(&mut self, record: &R) {
+        if !self.commit.puts.is_empty() || !self.commit.tombstones.is_empty() {
+            self.commit.puts.push(self.tenant.seal(record));
+        }
+    }
+
     /// Removes a row that was read at `revision`.
     pub(super) fn remove(&mut self, row: RowKey, revision: Option<u64>) {
         self.expect(row.clone(), revision);

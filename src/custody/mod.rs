@@ -16,6 +16,7 @@ mod error;
 mod ladder;
 mod lease;
 mod mac;
+mod outbox;
 mod prove;
 mod read;
 mod records;

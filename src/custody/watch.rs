@@ -10,7 +10,7 @@ use super::Custody;
 use super::error::CustodyError;
 use super::records::{AliasEntry, GrantEntry, TrustedKey, TrustedVersion};
 use super::rows::{
-    AliasRecord, CensusRecord, CredentialRecord, PlaceRecord, ProposalRecord, Record,
+    AliasRecord, CensusRecord, CredentialRecord, OutboxRecord, PlaceRecord, ProposalRecord, Record,
     RequestRecord, VersionRecord,
 };
 use super::tenant::Tenant;
@@ -259,6 +259,6 @@ fn has_ended(tenant: &Tenant, row: &Row, reached: Timestamp) -> Result<bool, Cus
 }
 
 /// Rows that are removed when they are due.
-const IS_KEPT_UNTIL_DUE: [u8; 3] =
-    [RequestRecord::KIND, ProposalRecord::KIND, CredentialRecord::KIND];
+const IS_KEPT_UNTIL_DUE: [u8; 4] =
+    [RequestRecord::KIND, ProposalRecord::KIND, CredentialRecord::KIND, OutboxRecord::KIND];
 const PAGE: usize = 500;

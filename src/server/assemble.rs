@@ -14,7 +14,7 @@ use crate::crypto::{OsRandom, self_test};
 use crate::custody::{self, Budget, Custody, Installed, KeyFile};
 use crate::limits::{Limiter, Rates};
 use crate::metrics::Metrics;
-use crate::service::{Office, TokenSigner};
+use crate::service::{Office, TokenSigner, Unended};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{MemoryStore, Options, Store, StoreError};
 use crate::trail::{RealDisk, Recovery, Trail};
@@ -151,6 +151,7 @@ pub(super) fn office(
         metrics,
         limiter,
         tokens,
+        unended: Unended::default(),
     }))
 }
 

@@ -43,6 +43,11 @@ pub enum ServerError {
         /// Why.
         source: TrailError,
     },
+    /// How interrupted changes ended cannot be found out or recorded.
+    #[error(
+        "the audit log cannot be completed: {0}; see what the log and the store lack, then start again"
+    )]
+    Unended(String),
     /// The audit log is not where the database is.
     #[error(
         "the audit log {0} is missing, and the store has been in use; put it back (a new log would hide what the old one says), or start a new one with --new-audit-log"

@@ -20,7 +20,7 @@ use crate::custody::{self, Custody, KeyFile, StartError, Witness};
 use crate::keys::Timestamp;
 use crate::metrics::Metrics;
 use crate::rotation::Scheduler;
-use crate::service::{Desk, Office};
+use crate::service::{Desk, Office, Refusal};
 use crate::trail::{Lane, Trail};
 
 use super::administer::{self, Bindings};
@@ -61,11 +61,13 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     let (refusals, refused) = mpsc::channel(REFUSALS_MAX);
     let trust = Trust::load(config, &office.custody)?;
     let plane = DataPlane::new(config, &office, &trust, drain, refusals, is_serving)?;
+    let lane = trail.lane();
+    let running_lane = tokio::spawn(lane.run());
+    let desk = Desk::new(Arc::clone(&office), lane.clone());
+    end_what_was_begun(&desk).await?;
     let mut runtimes = plane.start(config)?;
     let trusting = tokio::spawn(trust.follow(config.clone(), hangup));
 
-    let lane = trail.lane();
-    let running_lane = tokio::spawn(lane.run());
     let following = tokio::spawn({
         let custody = Arc::clone(&office.custody);
         async move { custody.follow().await }
@@ -76,7 +78,7 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     });
     let checked = config.rotation.clock_checked_ms().map(Timestamp::from_unix_ms);
     let witness = Witness::new(holder, checked);
-    let scheduler = Scheduler::new(Desk::new(office, lane.clone()), witness);
+    let scheduler = Scheduler::new(desk, witness);
     let scheduling = tokio::spawn(scheduler.run());
     let recording = tokio::spawn(record_refusals(refused, lane));
 
@@ -105,6 +107,16 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     tracing::info!("stopped");
     stopped?;
     Ok(closed?)
+}
+
+/// Says in the audit log what became of changes that the last run of the program was stopped in.
+async fn end_what_was_begun(desk: &Desk) -> Result<(), ServerError> {
+    let problem = |refusal: Refusal| ServerError::Unended(refusal.to_string());
+    match desk.end_what_was_begun().await.map_err(problem)? {
+        0 => {}
+        changes => tracing::warn!(changes, "recorded how changes ended that were interrupted"),
+    }
+    Ok(())
 }
 
 /// The server's chain and key, from files; the key's may be read by its owner only.

@@ -192,6 +192,7 @@ impl Desk {
         }
         complete(act.record, past);
         self.announce(act.record).await?;
+        changes.announced_by(act.record.started_sequence, act.record.time_us);
         match changes.commit().await {
             Ok(revision) => Ok(Past { revision, ..past }),
             // The same request may have been made on another connection a moment ago.

@@ -20,6 +20,7 @@ pub(super) use super::decision::{About, BlobOf};
 
 use super::caller::Standing;
 use super::exchange_token::TokenSigner;
+use super::outbox::Unended;
 use super::refusal::Refusal;
 
 /// What every use case works with. One for the whole program.
@@ -42,6 +43,8 @@ pub struct Office {
     pub limiter: Arc<Limiter>,
     /// Signs this installation's own tokens, where it has any.
     pub tokens: Option<Arc<dyn TokenSigner>>,
+    /// Ends of changes that wait for the audit log to take records again.
+    pub unended: Unended,
 }
 
 /// An office and the lane on which one runtime's records go out. Cheap to clone.
@@ -76,6 +79,10 @@ impl Desk {
     /// A desk of this office whose records go out on `lane`.
     pub fn new(office: Arc<Office>, lane: Lane) -> Self {
         Self { office, lane }
+    }
+
+    pub(super) fn lane(&self) -> &Lane {
+        &self.lane
     }
 
     /// The office.
@@ -196,7 +203,16 @@ impl Desk {
                 record.class = refusal.class().into();
             }
         }
-        let sequence = self.lane.append(&record).await?;
+        let sequence = match self.lane.append(&record).await {
+            Ok(sequence) => sequence,
+            Err(error) => {
+                if record.started_sequence != 0 {
+                    self.office.unended.keep(record);
+                }
+                return Err(error.into());
+            }
+        };
+        self.office.unended.hand_over(&self.lane).await;
         if let Err(Refusal::Internal { problem, .. } | Refusal::StoreUnavailable { problem }) =
             &outcome
         {

@@ -21,6 +21,7 @@ use bulla::policy::{
 use bulla::service::{
     BindRole, Caller, CampaignOrder, CampaignView, CreateCampaign, CreateKey, Desk, GetCampaign,
     Office, Progressed, Refusal, ReportProgress, RoleChange, RotateKey, Said, StepCampaign,
+    Unended,
 };
 use bulla::store::MemoryStore;
 use bulla::trail::{RealDisk, Trail};
@@ -30,11 +31,11 @@ use proptest::prelude::*;
 const START: i64 = 1_790_000_000_000;
 
 /// A program but for the network, with a key, two stores and a campaign over both.
-struct Program {
-    desk: Desk,
+pub(crate) struct Program {
+    pub(crate) desk: Desk,
     clock: Arc<ManualClock>,
-    tenant: TenantId,
-    key: KeyId,
+    pub(crate) tenant: TenantId,
+    pub(crate) key: KeyId,
     campaign: CampaignId,
     /// The audit log.
     _folder: tempfile::TempDir,
@@ -43,7 +44,7 @@ struct Program {
 // === impl Program ===
 
 impl Program {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let clock = Arc::new(ManualClock::at_ms(START));
         let folder = tempfile::tempdir().unwrap();
         let seal = KeyFile::create(&folder.path().join("root.key"), &OsRandom).unwrap();
@@ -69,6 +70,7 @@ impl Program {
             metrics: Arc::default(),
             limiter: Arc::default(),
             tokens: None,
+            unended: Unended::default(),
         };
         let desk = Desk::new(Arc::new(office), lane);
         let none = (KeyId::from_bytes([0; 16]), CampaignId::from_bytes([0; 16]));
@@ -84,7 +86,7 @@ impl Program {
         program
     }
 
-    fn custody(&self) -> &Custody {
+    pub(crate) fn custody(&self) -> &Custody {
         &self.desk.office().custody
     }
 
@@ -101,7 +103,7 @@ impl Program {
         Principal::new(id, self.tenant)
     }
 
-    fn permit(&self, action: Action, role: Role) -> Permit {
+    pub(crate) fn permit(&self, action: Action, role: Role) -> Permit {
         decide_internal(&self.principal("manager"), role, action).unwrap()
     }
 

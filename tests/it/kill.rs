@@ -196,25 +196,74 @@ fn sampled(
     (keys, sample(&journal.blobs, new, old, dice))
 }
 
-/// How many SUCCEEDED records there are of each action about each key.
-async fn recorded(server: &TestServer) -> HashMap<(String, String), u64> {
+/// What the audit log says.
+#[derive(Default)]
+struct Recorded {
+    /// How many SUCCEEDED records there are of each action about each key.
+    succeeded: HashMap<(String, String), u64>,
+    /// Changes that were announced, with how often the log says how they ended.
+    ends: BTreeMap<u64, u64>,
+}
+
+async fn recorded(server: &TestServer) -> Recorded {
     let auditor = server.client("auditor").await;
-    let (mut after, mut last, mut counts) = (0, 0, HashMap::new());
+    let (mut after, mut last, mut found) = (0, 0, Recorded::default());
     loop {
         let request = kms::ListRecordsRequest { after_sequence: after, page_size: 1000 };
         let page = auditor.list_records(request).await.unwrap();
         for record in page.records {
             assert!(record.sequence > last, "records are in order");
             last = record.sequence;
+            match record.outcome.as_str() {
+                "STARTED" => drop(found.ends.insert(record.sequence, 0)),
+                _ if record.started_sequence != 0 => {
+                    *found.ends.entry(record.started_sequence).or_default() += 1;
+                }
+                _ => {}
+            }
             if record.outcome == "SUCCEEDED" {
-                *counts.entry((record.action, record.key_id)).or_default() += 1;
+                *found.succeeded.entry((record.action, record.key_id)).or_default() += 1;
             }
         }
         after = page.next_after_sequence;
         if page.end {
-            return counts;
+            return found;
         }
     }
+}
+
+/// Every change has one record of its end, and every such record its change (attack H01).
+async fn unrecorded(server: &TestServer, key: &str, records: &Recorded) -> Vec<String> {
+    let mut found = Vec::new();
+    for (sequence, ends) in records.ends.iter().filter(|(_, ends)| **ends != 1) {
+        found.push(format!("the change announced by record {sequence} has {ends} ends"));
+    }
+    let operator = server.client("operator").await;
+    let shown = operator.get_key(kms::GetKeyRequest { key: key.to_owned() }).await.unwrap();
+    let rotations = u64::from(shown.key.unwrap().latest_version) - 1;
+    let rotate = ("keys.rotate_key".to_owned(), key.to_owned());
+    let recorded = records.succeeded.get(&rotate).copied().unwrap_or(0);
+    if recorded != rotations {
+        found.push(format!("{rotations} rotations, {recorded} records of one"));
+    }
+    let (mut keys, mut request) =
+        (0, kms::ListKeysRequest { page_size: 1000, ..Default::default() });
+    loop {
+        let page = operator.list_keys(request.clone()).await.unwrap();
+        keys += page.keys.len() as u64;
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    let created = |((action, _), count): (&(String, String), &u64)| {
+        if action == "keys.create_key" { *count } else { 0 }
+    };
+    let recorded: u64 = records.succeeded.iter().map(created).sum();
+    if recorded != keys {
+        found.push(format!("{keys} keys, {recorded} records of one's making"));
+    }
+    found
 }
 
 #[test]
@@ -259,9 +308,11 @@ fn two_hundred_kills_lose_nothing_that_was_acknowledged() {
     let (keys, blobs) = sampled(&journal, 500, 500, &mut dice);
     found.extend(runtime.block_on(violations(&server, &keys, &blobs)));
     let records = runtime.block_on(recorded(&server));
+    found.extend(runtime.block_on(unrecorded(&server, &main_key, &records)));
     let journal = journal.lock().unwrap();
     for ((action, key), answered) in &journal.answers {
-        let recorded = records.get(&((*action).to_owned(), key.clone())).copied().unwrap_or(0);
+        let recorded =
+            records.succeeded.get(&((*action).to_owned(), key.clone())).copied().unwrap_or(0);
         if recorded < *answered {
             found.push(format!("{action} {key}: {answered} answers, {recorded} records"));
         }

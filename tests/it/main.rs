@@ -19,6 +19,7 @@ mod layering;
 mod listener;
 mod memory_scan;
 mod openmetrics;
+mod outbox;
 mod postgres;
 mod rewrap;
 mod rotation;

@@ -25,7 +25,7 @@ use bulla::policy::{Action, CredentialKind, Principal, PrincipalId, Role, Subjec
 use bulla::rotation::{Done, Scheduler};
 use bulla::service::{
     BindRole, Caller, CreateKey, Desk, GetKey, ListVersions, Office, Refusal, RoleChange,
-    RotateKey, ScheduleDestroy, VersionChange,
+    RotateKey, ScheduleDestroy, Unended, VersionChange,
 };
 use bulla::store::{MemoryStore, Options};
 use bulla::trail::{Disk, LogFile, Trail};
@@ -137,6 +137,7 @@ impl Program {
             metrics: Arc::default(),
             limiter: Arc::default(),
             tokens: None,
+            unended: Unended::default(),
         };
         let desk = Desk::new(Arc::new(office), lane.clone());
         let scheduler = Scheduler::new(desk.clone(), Witness::new(holder, None));
