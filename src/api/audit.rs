@@ -6,6 +6,9 @@ use bulla_proto::kms::{self, audit_server};
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status};
 
+use crate::audit::{Filter, MAX_PRINCIPAL_BYTES, Outcome};
+use crate::keys::KeyId;
+
 use super::{Api, parse, render, status, taken};
 use crate::service::{AuditRecord, Caller, ReadAudit, Refusal};
 
@@ -23,6 +26,7 @@ impl audit_server::Audit for Api {
                 after: asked.after_sequence,
                 page_size: parse::page_size(asked.page_size)?,
                 last: None,
+                filter: filter(asked.filter)?,
             })
         };
         self.perform(request, parse, |page| kms::ListRecordsResponse {
@@ -38,16 +42,19 @@ impl audit_server::Audit for Api {
         request: Request<kms::TailRecordsRequest>,
     ) -> Result<Response<Self::TailRecordsStream>, Status> {
         let caller = taken(&request)?;
-        let asked = match request.get_ref().last {
+        let kms::TailRecordsRequest { last, filter: asked } = request.into_inner();
+        let asked = filter(asked);
+        let wanted = asked.as_ref().cloned().unwrap_or_default();
+        let asked = asked.and_then(|filter| match last {
             last @ 0..=1000 => {
-                Ok(ReadAudit { after: 0, page_size: 1000, last: Some(last as usize) })
+                Ok(ReadAudit { after: 0, page_size: 1000, last: Some(last as usize), filter })
             }
             _ => Err(Refusal::invalid("last", "must be at most 1000")),
-        };
+        });
         let begun = self.desk.perform(&caller, asked).await;
         let page = begun.map_err(|refusal| status(&refusal))?;
         let first = stream::iter(page.records.into_iter().map(tailed));
-        let rest = self.clone().records_after(caller, page.next_after);
+        let rest = self.clone().records_after(caller, page.next_after, wanted);
         Ok(Response::new(self.until_draining(first.chain(rest))))
     }
 }
@@ -57,11 +64,12 @@ impl Api {
         self,
         caller: Caller,
         after: u64,
+        filter: Filter,
     ) -> impl Stream<Item = Result<kms::TailRecordsResponse, Status>> + Send {
         let pages = stream::unfold(Some(after), move |after| {
-            let (api, caller) = (self.clone(), caller.clone());
+            let (api, caller, filter) = (self.clone(), caller.clone(), filter.clone());
             async move {
-                match api.desk.tail_on(&caller, after?).await {
+                match api.desk.tail_on(&caller, after?, filter).await {
                     Ok(page) => {
                         let records: Vec<_> = page.records.into_iter().map(tailed).collect();
                         Some((records, Some(page.next_after)))
@@ -72,6 +80,54 @@ impl Api {
         });
         pages.flat_map(stream::iter)
     }
+}
+
+fn filter(asked: Option<kms::RecordFilter>) -> Result<Filter, Refusal> {
+    let Some(asked) = asked else { return Ok(Filter::default()) };
+    let time_us = |field, time: Option<prost_types::Timestamp>| match time {
+        None => Ok(None),
+        Some(time) => parse::time_us(field, &time).map(Some),
+    };
+    let key = match asked.key_id.as_str() {
+        "" => None,
+        text => Some(KeyId::parse(text).map_err(|error| Refusal::invalid("filter.key_id", error))?),
+    };
+    let version = Some(asked.version).filter(|version| *version != 0);
+    if version.is_some() && key.is_none() {
+        return Err(Refusal::invalid("filter.version", "is a key's: give its key_id as well"));
+    }
+    let outcome = match asked.outcome.as_str() {
+        "" => None,
+        name => Some(outcome_named(name).ok_or_else(|| {
+            let problem = "must be STARTED, SUCCEEDED, REFUSED or FAILED";
+            Refusal::invalid("filter.outcome", problem)
+        })?),
+    };
+    let text = |text: String| Some(text).filter(|text| !text.is_empty());
+    let fields = [&asked.principal, &asked.action, &asked.reason, &asked.request_id];
+    if fields.iter().any(|field| field.len() > MAX_PRINCIPAL_BYTES) {
+        return Err(Refusal::invalid("filter", "has a text of more than 255 bytes"));
+    }
+    Ok(Filter {
+        start_us: time_us("filter.start_time", asked.start_time)?,
+        end_us: time_us("filter.end_time", asked.end_time)?,
+        principal: text(asked.principal),
+        action: text(asked.action),
+        key,
+        version,
+        outcome,
+        reason: text(asked.reason),
+        request_id: text(asked.request_id),
+        context: parse::context(asked.encryption_context)?
+            .pairs()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
+    })
+}
+
+fn outcome_named(name: &str) -> Option<Outcome> {
+    let all = [Outcome::Started, Outcome::Succeeded, Outcome::Refused, Outcome::Failed];
+    all.into_iter().find(|outcome| outcome.as_str() == name)
 }
 
 fn tailed(entry: AuditRecord) -> Result<kms::TailRecordsResponse, Status> {

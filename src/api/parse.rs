@@ -223,6 +223,15 @@ pub(super) fn timestamp(time: &prost_types::Timestamp) -> Option<Timestamp> {
     lawful.then(|| Timestamp::from_unix_ms(millis))
 }
 
+/// A time in microseconds since the Unix epoch.
+pub(super) fn time_us(field: &'static str, time: &prost_types::Timestamp) -> Result<i64, Refusal> {
+    let micros = i64::from(time.nanos).div_euclid(1_000).rem_euclid(1_000);
+    match timestamp(time) {
+        Some(time) => Ok(time.unix_ms().saturating_mul(1_000).saturating_add(micros)),
+        None => Err(Refusal::invalid(field, "must be a time of the years 1 to 9999")),
+    }
+}
+
 /// A time that may be absent.
 pub(super) fn optional_time(
     field: &'static str,

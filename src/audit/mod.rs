@@ -6,11 +6,13 @@
 //! *end* of a log was cut off; that takes a checkpoint kept elsewhere.
 
 mod chain;
+mod filter;
 mod frame;
 mod record;
 mod wire;
 
 pub use chain::{Chain, ChainBroken, ChainFull};
+pub use filter::Filter;
 pub use frame::{
     Frame, FrameDamaged, HASH_BYTES, LOG_HEADER_BYTES, LogHeader, MAX_FRAME_BYTES,
     MAX_PAYLOAD_BYTES, NotALogHeader,

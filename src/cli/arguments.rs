@@ -38,7 +38,7 @@ pub struct Once {
 }
 
 /// Pairs that are authenticated with a blob.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub struct ContextArguments {
     /// Pairs that are authenticated but not secret; decrypting needs the same ones
     #[arg(long = "encryption-context", short = 'c', alias = "context")]

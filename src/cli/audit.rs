@@ -3,6 +3,7 @@
 use bulla_client::{Client, kms};
 
 use super::Session;
+use super::arguments::ContextArguments;
 use super::failure::{Exit, Failure};
 use super::output::{Format, write_out};
 use super::table::{Columns, pairs, unless_zero};
@@ -17,6 +18,9 @@ pub enum AuditCommand {
         #[arg(long, value_name = "N", default_value_t = 10)]
         #[arg(value_parser = clap::value_parser!(u32).range(..=1000))]
         last: u32,
+        /// Which of them
+        #[command(flatten)]
+        filter: FilterArguments,
     },
     /// List records, oldest first
     List {
@@ -26,7 +30,67 @@ pub enum AuditCommand {
         /// The most that is listed; to the end of the log without it
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         limit: Option<u64>,
+        /// Which of them
+        #[command(flatten)]
+        filter: FilterArguments,
     },
+}
+
+/// Which records: those for which all of it holds.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct FilterArguments {
+    /// Not before this time, as 2026-11-24T08:00:00Z or as a span before now, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = time::parse_past)]
+    since: Option<prost_types::Timestamp>,
+    /// Before this time
+    #[arg(long, value_name = "TIME", value_parser = time::parse_past)]
+    until: Option<prost_types::Timestamp>,
+    /// Of this caller
+    #[arg(long, value_name = "PRINCIPAL")]
+    principal: Option<String>,
+    /// Of this action, such as crypto.decrypt
+    #[arg(long, value_name = "ACTION")]
+    action: Option<String>,
+    /// About this key
+    #[arg(long, value_name = "UUID")]
+    key_id: Option<String>,
+    /// And this version of it
+    #[arg(long, value_name = "N", requires = "key_id")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    version: Option<u32>,
+    /// That ended so
+    #[arg(long, value_name = "OUTCOME", ignore_case = true)]
+    #[arg(value_parser = ["STARTED", "SUCCEEDED", "REFUSED", "FAILED"])]
+    outcome: Option<String>,
+    /// With this reason, such as INVALID_CIPHERTEXT
+    #[arg(long = "because", value_name = "REASON")]
+    reason: Option<String>,
+    /// With this id of the request
+    #[arg(long = "of-request", value_name = "ID")]
+    request_id: Option<String>,
+    #[command(flatten)]
+    context: ContextArguments,
+}
+
+// === impl FilterArguments ===
+
+impl FilterArguments {
+    /// Nothing when everything is wanted.
+    fn filter(self) -> Result<Option<kms::RecordFilter>, Failure> {
+        let filter = kms::RecordFilter {
+            start_time: self.since,
+            end_time: self.until,
+            principal: self.principal.unwrap_or_default(),
+            action: self.action.unwrap_or_default(),
+            key_id: self.key_id.unwrap_or_default(),
+            version: self.version.unwrap_or_default(),
+            outcome: self.outcome.unwrap_or_default().to_uppercase(),
+            reason: self.reason.unwrap_or_default(),
+            request_id: self.request_id.unwrap_or_default(),
+            encryption_context: self.context.pairs()?.into_iter().collect(),
+        };
+        Ok(Some(filter).filter(|filter| *filter != kms::RecordFilter::default()))
+    }
 }
 
 // === impl AuditCommand ===
@@ -34,15 +98,21 @@ pub enum AuditCommand {
 impl AuditCommand {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
-            Self::Tail { last } => tail(session, last).await,
-            Self::List { after_sequence, limit } => list(session, after_sequence, limit).await,
+            Self::Tail { last, filter } => tail(session, last, filter.filter()?).await,
+            Self::List { after_sequence, limit, filter } => {
+                list(session, after_sequence, limit, filter.filter()?).await
+            }
         }
     }
 }
 
-async fn tail(session: &Session, last: u32) -> Result<(), Failure> {
+async fn tail(
+    session: &Session,
+    last: u32,
+    filter: Option<kms::RecordFilter>,
+) -> Result<(), Failure> {
     let client = session.client().await?;
-    let mut records = client.tail_records(kms::TailRecordsRequest { last }).await?;
+    let mut records = client.tail_records(kms::TailRecordsRequest { last, filter }).await?;
     if session.printer.format() == Format::Table {
         write_out(COLUMNS.headings().as_bytes())?;
     }
@@ -54,13 +124,18 @@ async fn tail(session: &Session, last: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn list(session: &Session, after: u64, limit: Option<u64>) -> Result<(), Failure> {
+async fn list(
+    session: &Session,
+    after: u64,
+    limit: Option<u64>,
+    filter: Option<kms::RecordFilter>,
+) -> Result<(), Failure> {
     let client = session.client().await?;
     let mut left = limit.unwrap_or(u64::MAX);
     let mut after_sequence = after;
     let mut headed = session.printer.format() == Format::Json;
     loop {
-        let page = page(&client, after_sequence, left).await?;
+        let page = page(&client, after_sequence, left, filter.clone()).await?;
         // Not before the first page: a refusal has no table.
         if !std::mem::replace(&mut headed, true) {
             write_out(COLUMNS.headings().as_bytes())?;
@@ -81,9 +156,11 @@ pub(crate) async fn page(
     client: &Client,
     after_sequence: u64,
     most: u64,
+    filter: Option<kms::RecordFilter>,
 ) -> Result<kms::ListRecordsResponse, Failure> {
     let page_size = u32::try_from(most.min(PAGE_SIZE_MAX)).unwrap_or(u32::MAX);
-    let page = client.list_records(kms::ListRecordsRequest { after_sequence, page_size }).await?;
+    let asked = kms::ListRecordsRequest { after_sequence, page_size, filter };
+    let page = client.list_records(asked).await?;
     if page.end || page.next_after_sequence > after_sequence {
         Ok(page)
     } else {

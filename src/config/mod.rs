@@ -3,6 +3,7 @@
 //! One TOML file; a few environment variables override it. Paths in the file are relative to the
 //! file. Never a secret: secrets are in files that this names.
 
+mod audit;
 mod issuers;
 mod rotation;
 
@@ -13,6 +14,7 @@ use std::{fmt, fs, io};
 
 use serde::Deserialize;
 
+pub use audit::Audit;
 pub use issuers::Issuer;
 pub use rotation::Rotation;
 
@@ -41,6 +43,8 @@ pub struct Config {
     pub limits: Limits,
     /// What happens by itself.
     pub rotation: Rotation,
+    /// How calls are recorded.
+    pub audit: Audit,
     /// What to do where the system does not let keys be locked in memory.
     pub memory_lock: MemoryLock,
     /// A file with the milliseconds that this installation's clock is ahead of the machine's. In
@@ -253,6 +257,7 @@ impl Config {
         issuers::checked(&self.issuers)?;
         self.limits.checked()?;
         self.rotation.checked()?;
+        self.audit.checked()?;
         Ok(self)
     }
 }
@@ -336,6 +341,8 @@ struct File {
     #[serde(default)]
     rotation: Rotation,
     #[serde(default)]
+    audit: Audit,
+    #[serde(default)]
     memory_lock: MemoryLock,
     clock_ahead_file: Option<PathBuf>,
 }
@@ -393,6 +400,7 @@ impl File {
             service_accounts: self.service_accounts,
             limits: self.limits,
             rotation: self.rotation,
+            audit: self.audit,
             memory_lock: self.memory_lock,
             clock_ahead_file: self.clock_ahead_file.map(|file| base.join(file)),
         }

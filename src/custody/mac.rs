@@ -13,6 +13,10 @@ use super::rows::Record;
 /// The KBKDF label of the key under which rows of a tenant are authenticated.
 pub(super) const ROW_MAC_LABEL: Label = Label::new("bulla-row-mac-v1");
 
+/// For the hashes that stand in the audit log for values of encryption contexts. A tenant's own, so that
+/// nobody can look for a value of another tenant by having it hashed (attack H07).
+pub(super) const AUDIT_VALUE_LABEL: Label = Label::new("bulla-audit-value-v1");
+
 /// The row that stores `record`.
 pub(super) fn seal<R: Record>(mac_key: &MacKey, tenant: TenantId, record: &R) -> Put {
     let key = RowKey { tenant: *tenant.as_bytes(), kind: R::KIND, id: record.row_id() };

@@ -12,7 +12,7 @@ use crate::store::{FORMAT, Put, Row, Store};
 
 use super::Custody;
 use super::error::CustodyError;
-use super::mac::{self, ROW_MAC_LABEL};
+use super::mac::{self, AUDIT_VALUE_LABEL, ROW_MAC_LABEL};
 use super::rows::{Record, TenantRecord, VersionRecord};
 
 /// Every tenant, by id and by name.
@@ -36,6 +36,7 @@ struct TenantKeys {
     generation: u32,
     kek: Kek,
     row_mac: MacKey,
+    audit_value: MacKey,
 }
 
 // === impl Tenants ===
@@ -62,6 +63,18 @@ impl Custody {
     /// The name of this tenant.
     pub fn tenant_name(&self, id: TenantId) -> Option<String> {
         self.tenants.load().by_id.get(&id).map(|tenant| tenant.record.name.to_string())
+    }
+
+    /// HMAC-SHA-256 of a pair of an encryption context, under a key of the tenant's own.
+    pub fn hash_of_pair(
+        &self,
+        tenant: TenantId,
+        key: &str,
+        value: &str,
+    ) -> Result<[u8; 32], CustodyError> {
+        let key_bytes = u64::try_from(key.len()).unwrap_or(u64::MAX).to_be_bytes();
+        let parts = [&key_bytes, key.as_bytes(), value.as_bytes()];
+        Ok(self.tenant(tenant)?.keys.audit_value.tag(&parts))
     }
 
     pub(super) fn tenant(&self, id: TenantId) -> Result<Arc<Tenant>, CustodyError> {
@@ -146,7 +159,12 @@ impl Custody {
 
 impl TenantKeys {
     fn new(generation: u32, material: &KeyMaterial) -> Self {
-        Self { generation, kek: material.kek(), row_mac: material.mac_key(ROW_MAC_LABEL) }
+        Self {
+            generation,
+            kek: material.kek(),
+            row_mac: material.mac_key(ROW_MAC_LABEL),
+            audit_value: material.mac_key(AUDIT_VALUE_LABEL),
+        }
     }
 }
 

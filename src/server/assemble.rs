@@ -14,7 +14,7 @@ use crate::crypto::{OsRandom, self_test};
 use crate::custody::{self, Budget, Custody, Installed, KeyFile};
 use crate::limits::{Limiter, Rates};
 use crate::metrics::Metrics;
-use crate::service::{Office, TokenSigner, Unended};
+use crate::service::{HashedKeys, Office, TokenSigner, Unended};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{MemoryStore, Options, Store, StoreError};
 use crate::trail::{RealDisk, Recovery, Trail};
@@ -141,6 +141,7 @@ pub(super) fn office(
     let limiter = Limiter::new(limits.busy_calls, rates);
     let issuer: Arc<dyn TokenSigner> = Arc::new(Tokens::new(tokens::own_issuer(&custody)?));
     let tokens = Some(issuer);
+    let hashed_keys = HashedKeys::new(config.audit.hashed_context_keys.iter().cloned());
     Ok(Arc::new(Office {
         custody,
         trail,
@@ -151,6 +152,7 @@ pub(super) fn office(
         metrics,
         limiter,
         tokens,
+        hashed_keys,
         unended: Unended::default(),
     }))
 }

@@ -117,6 +117,7 @@ impl Desk {
             let whom = asked.as_ref().ok().and_then(Change::whom);
             if let Ok(change) = &asked {
                 change.describe(&mut record);
+                self.office().hash_values(&mut record);
             }
             let asker = self.asker(caller).await?;
             let about = asked.as_ref().ok().map(Change::about);
@@ -152,6 +153,7 @@ impl Desk {
             let whom = asked.as_ref().ok().and_then(Change::whom);
             if let Ok(change) = &asked {
                 change.describe(&mut record);
+                self.office().hash_values(&mut record);
             }
             let asker = self.asker(caller).await?;
             let about = asked.as_ref().ok().map(Change::about);

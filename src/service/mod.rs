@@ -95,6 +95,7 @@ pub use read_campaigns::{
 pub use read_census::{CensusView, GetCensus};
 pub use read_keys::{GetKey, GetVersion, KeyPage, KeyView, ListKeys, ListVersions, VersionPage};
 pub use read_metrics::{Counted, ReadMetrics};
+pub use record::HashedKeys;
 pub use refusal::Refusal;
 pub use report_progress::{FoundProblem, Progressed, ReportProgress, Said};
 pub use retire_check::{Judged, RetireCheck};

@@ -21,6 +21,7 @@ pub(super) use super::decision::{About, BlobOf};
 use super::caller::Standing;
 use super::exchange_token::TokenSigner;
 use super::outbox::Unended;
+use super::record::HashedKeys;
 use super::refusal::Refusal;
 
 /// What every use case works with. One for the whole program.
@@ -43,6 +44,8 @@ pub struct Office {
     pub limiter: Arc<Limiter>,
     /// Signs this installation's own tokens, where it has any.
     pub tokens: Option<Arc<dyn TokenSigner>>,
+    /// The keys of encryption contexts whose values are recorded as hashes.
+    pub hashed_keys: HashedKeys,
     /// Ends of changes that wait for the audit log to take records again.
     pub unended: Unended,
 }
@@ -102,6 +105,7 @@ impl Desk {
         let mut record = self.draft(caller, U::ACTION.name());
         if let Ok(use_case) = &asked {
             use_case.describe(&mut record);
+            self.office.hash_values(&mut record);
         }
         let _under_way = match self.admit(caller, U::ACTION, record.items) {
             Ok(under_way) => under_way,

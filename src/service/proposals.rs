@@ -301,7 +301,7 @@ async fn changed_proposal(
     Ok(view(found.proposal().clone(), custody.now()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,12 +1,13 @@
 //! Reads the audit log: a tenant sees its own records and no other's.
 
-use crate::audit::Record;
+use crate::audit::{Filter, Record};
+use crate::keys::TenantId;
 use crate::policy::{Action, Permit};
 use crate::trail::Trail;
 
 pub use crate::trail::Entry as AuditRecord;
 
-use super::perform::{About, Act, Caller, Desk, UseCase};
+use super::perform::{About, Act, Caller, Desk, Office, UseCase};
 use super::refusal::Refusal;
 
 /// A page of records, or the beginning of a tail.
@@ -17,6 +18,8 @@ pub struct ReadAudit {
     pub page_size: usize,
     /// Begin with this many of the latest records instead of at `after`.
     pub last: Option<usize>,
+    /// Which of them.
+    pub filter: Filter,
 }
 
 /// Some records, and where to go on.
@@ -44,10 +47,36 @@ impl UseCase for ReadAudit {
 
     async fn act(self, act: &mut Act<'_>) -> Result<AuditPage, Refusal> {
         let trail = &act.office.trail;
+        let wanted = Wanted::new(act.office, act.permit, self.filter);
         match self.last {
-            Some(last) => latest(trail, act.permit, last).await,
-            None => page(trail, act.permit, self.after, self.page_size).await,
+            Some(last) => latest(trail, &wanted, last).await,
+            None => page(trail, &wanted, self.after, self.page_size).await,
         }
+    }
+}
+
+/// Which records a caller sees of those that it wants.
+pub(super) struct Wanted {
+    tenant: TenantId,
+    filter: Filter,
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// Those of the permit's tenant. Values that are recorded as hashes are looked for as hashes.
+    pub(super) fn new(office: &Office, permit: &Permit, mut filter: Filter) -> Self {
+        let tenant = permit.tenant();
+        for (key, value) in &mut filter.context {
+            if let Some(hash) = office.hashed_value(tenant, key, value) {
+                *value = hash;
+            }
+        }
+        Self { tenant, filter }
+    }
+
+    fn holds(&self, entry: &AuditRecord) -> bool {
+        entry.record.tenant == Some(self.tenant) && self.filter.holds(&entry.record)
     }
 }
 
@@ -56,7 +85,12 @@ impl UseCase for ReadAudit {
 impl Desk {
     /// Records after `after`, waiting for new ones if there are none. The right to read is asked for
     /// again each time.
-    pub async fn tail_on(&self, caller: &Caller, after: u64) -> Result<AuditPage, Refusal> {
+    pub async fn tail_on(
+        &self,
+        caller: &Caller,
+        after: u64,
+        filter: Filter,
+    ) -> Result<AuditPage, Refusal> {
         let trail = &self.office().trail;
         let mut durable = trail.durable();
         let closed = durable.wait_for(|sequence| *sequence > after).await.is_err();
@@ -64,13 +98,14 @@ impl Desk {
             return Err(Refusal::AuditUnavailable { problem: "the trail was closed".into() });
         }
         let permit = self.still_may(caller, Action::ReadAudit).await?;
-        page(trail, &permit, after, PAGE).await
+        let wanted = Wanted::new(self.office(), &permit, filter);
+        page(trail, &wanted, after, PAGE).await
     }
 }
 
 async fn page(
     trail: &Trail,
-    permit: &Permit,
+    wanted: &Wanted,
     after: u64,
     page_size: usize,
 ) -> Result<AuditPage, Refusal> {
@@ -80,7 +115,7 @@ async fn page(
         let found = trail.read(page.next_after, PAGE).await?;
         for entry in found {
             page.next_after = entry.sequence;
-            if entry.record.tenant == Some(permit.tenant()) {
+            if wanted.holds(&entry) {
                 page.records.push(entry);
                 if page.records.len() == page_size {
                     page.end = page.next_after >= end;
@@ -99,7 +134,7 @@ async fn page(
 /// The latest `last` records of the tenant, looking back a bounded way.
 pub(super) async fn latest(
     trail: &Trail,
-    permit: &Permit,
+    wanted: &Wanted,
     last: usize,
 ) -> Result<AuditPage, Refusal> {
     let end = *trail.durable().borrow();
@@ -112,8 +147,7 @@ pub(super) async fn latest(
             let part = trail.read(next, PAGE).await?;
             let Some(read) = part.last().map(|entry| entry.sequence) else { break };
             next = read;
-            let own = |entry: &AuditRecord| entry.record.tenant == Some(permit.tenant());
-            found.extend(part.into_iter().filter(own));
+            found.extend(part.into_iter().filter(|entry| wanted.holds(entry)));
         }
         if found.len() >= last || start == 0 || reach >= LOOK_BACK_MAX {
             let records = found.split_off(found.len().saturating_sub(last));

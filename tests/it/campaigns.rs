@@ -20,8 +20,8 @@ use bulla::policy::{
 };
 use bulla::service::{
     BindRole, Caller, CampaignOrder, CampaignView, CreateCampaign, CreateKey, Desk, GetCampaign,
-    Office, Progressed, Refusal, ReportProgress, RoleChange, RotateKey, Said, StepCampaign,
-    Unended,
+    HashedKeys, Office, Progressed, Refusal, ReportProgress, RoleChange, RotateKey, Said,
+    StepCampaign, Unended,
 };
 use bulla::store::MemoryStore;
 use bulla::trail::{RealDisk, Trail};
@@ -70,6 +70,7 @@ impl Program {
             metrics: Arc::default(),
             limiter: Arc::default(),
             tokens: None,
+            hashed_keys: HashedKeys::default(),
             unended: Unended::default(),
         };
         let desk = Desk::new(Arc::new(office), lane);

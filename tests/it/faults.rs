@@ -291,7 +291,7 @@ async fn g01_a_row_changed_by_hand_refuses_and_the_others_work() {
     }
     opens(&app, &blobs[5], "1").await;
     let auditor = server.client("auditor").await;
-    let request = kms::ListRecordsRequest { after_sequence: 0, page_size: 1000 };
+    let request = kms::ListRecordsRequest { after_sequence: 0, page_size: 1000, filter: None };
     let records = auditor.list_records(request).await.unwrap().records;
     for key in &keys[..5] {
         let of_key = records.iter().filter(|record| {

@@ -209,7 +209,8 @@ async fn recorded(server: &TestServer) -> Recorded {
     let auditor = server.client("auditor").await;
     let (mut after, mut last, mut found) = (0, 0, Recorded::default());
     loop {
-        let request = kms::ListRecordsRequest { after_sequence: after, page_size: 1000 };
+        let request =
+            kms::ListRecordsRequest { after_sequence: after, page_size: 1000, filter: None };
         let page = auditor.list_records(request).await.unwrap();
         for record in page.records {
             assert!(record.sequence > last, "records are in order");

@@ -10770,6 +10770,7 @@ pub struct Record {
     pub version: u32,
     #[prost(uint32, tag = "7")]
     pub store: u32,
+    /// Values of pairs that the configuration says so of are hmac-sha256:HEX, under a key of the tenant's.
     #[prost(btree_map = "string, string", tag = "8")]
     pub encryption_context: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -10847,7 +10848,39 @@ pub struct RecordItem {
     #[prost(uint32, tag = "9")]
     pub destination_store: u32,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+/// Which records are wanted: those for which everything holds that is said here.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RecordFilter {
+    /// Not before, and before.
+    #[prost(message, optional, tag = "1")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "2")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "3")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub action: ::prost::alloc::string::String,
+    /// A key's UUID. Of a batch, one of its items counts, and where a blob was moved to.
+    #[prost(string, tag = "5")]
+    pub key_id: ::prost::alloc::string::String,
+    /// With key_id only; 0 is any.
+    #[prost(uint32, tag = "6")]
+    pub version: u32,
+    #[prost(string, tag = "7")]
+    pub outcome: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Pairs that the encryption context must have, values as they were sent: where values are recorded as
+    /// hashes, the server hashes these.
+    #[prost(btree_map = "string, string", tag = "10")]
+    pub encryption_context: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListRecordsRequest {
     /// Records with a greater sequence; 0 starts at the first.
     #[prost(uint64, tag = "1")]
@@ -10855,6 +10888,9 @@ pub struct ListRecordsRequest {
     /// 0 means 100; at most 1000.
     #[prost(uint32, tag = "2")]
     pub page_size: u32,
+    /// Without it, all. A page may be empty before the end of the log is reached.
+    #[prost(message, optional, tag = "3")]
+    pub filter: ::core::option::Option<RecordFilter>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListRecordsResponse {
@@ -10867,11 +10903,14 @@ pub struct ListRecordsResponse {
     #[prost(bool, tag = "3")]
     pub end: bool,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TailRecordsRequest {
     /// Start with this many of the latest records before following; at most 1000.
     #[prost(uint32, tag = "1")]
     pub last: u32,
+    /// Without it, all.
+    #[prost(message, optional, tag = "2")]
+    pub filter: ::core::option::Option<RecordFilter>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TailRecordsResponse {

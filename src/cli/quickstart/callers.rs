@@ -228,7 +228,7 @@ impl<'f> Callers<'f> {
             Err(error) => return Err(Failure::from(error).during("the neighbour's decrypt")),
             Ok(_) => return Err(Failure::new(Exit::Internal, "another tenant could decrypt")),
         };
-        let page = audit::page(&self.neighbours_auditor, 0, u64::MAX).await?;
+        let page = audit::page(&self.neighbours_auditor, 0, u64::MAX, None).await?;
         let record = page.records.into_iter().rfind(|record| record.reason == reason);
         let missing = || Failure::new(Exit::Internal, "the refusal is not in the audit trail");
         Ok((reason, record.ok_or_else(missing)?))
@@ -249,7 +249,7 @@ impl<'f> Callers<'f> {
     pub(super) async fn show_audit(&self, narrator: &dyn Narrator) -> Result<usize, Failure> {
         let (mut records, mut after) = (Vec::new(), 0);
         loop {
-            let page = audit::page(&self.auditor, after, u64::MAX).await?;
+            let page = audit::page(&self.auditor, after, u64::MAX, None).await?;
             records.extend(page.records);
             if page.end {
                 break;

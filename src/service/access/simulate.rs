@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::audit::{Outcome, Record};
+use crate::audit::{Filter, Outcome, Record};
 use crate::crypto::EncryptionContext;
 use crate::keys::KeyRef;
 use crate::policy::{Action, CredentialKind, PolicyId, PolicySource, PrincipalId, World};
 use crate::service::perform::{About, Act, UseCase};
-use crate::service::read_audit::latest;
+use crate::service::read_audit::{Wanted, latest};
 use crate::service::refusal::Refusal;
 
 use super::explain::{Asked, Judgement};
@@ -91,10 +91,13 @@ async fn recorded(act: &Act<'_>, last: usize) -> Result<(HashMap<Asked, u64>, u6
     if last == 0 {
         return Ok((asked, replayed));
     }
-    for entry in latest(&act.office.trail, act.permit, last).await?.records {
+    let wanted = Wanted::new(act.office, act.permit, Filter::default());
+    for entry in latest(&act.office.trail, &wanted, last).await?.records {
         // A change that was begun has a second record, of how it ended.
         let question =
             question_of(&entry.record).filter(|_| entry.record.outcome != Outcome::Started);
+        // What the values were is not in the log.
+        let question = question.filter(|_| !act.office.has_hashed_values(&entry.record));
         if let Some(question) = question {
             let count: &mut u64 = asked.entry(question).or_default();
             *count = count.saturating_add(1);

@@ -89,7 +89,7 @@ async fn b05_a_revoked_certificate_loses_its_open_connection_within_the_bound_an
 async fn b05_a_stream_that_goes_on_ends_with_its_callers_certificate() {
     let (server, authority) = served();
     let alice = server.client("alice").await;
-    let mut tail = alice.tail_records(TailRecordsRequest { last: 1 }).await.unwrap();
+    let mut tail = alice.tail_records(TailRecordsRequest { last: 1, filter: None }).await.unwrap();
     let mut bob = Line::open(&server, Some("bob")).await.unwrap();
     assert!(bob.who_am_i(&[]).await.is_ok());
     assert!(tail.message().await.unwrap().is_some());

@@ -24,8 +24,8 @@ use bulla::keys::{
 use bulla::policy::{Action, CredentialKind, Principal, PrincipalId, Role, Subject, SubjectRef};
 use bulla::rotation::{Done, Scheduler};
 use bulla::service::{
-    BindRole, Caller, CreateKey, Desk, GetKey, ListVersions, Office, Refusal, RoleChange,
-    RotateKey, ScheduleDestroy, Unended, VersionChange,
+    BindRole, Caller, CreateKey, Desk, GetKey, HashedKeys, ListVersions, Office, Refusal,
+    RoleChange, RotateKey, ScheduleDestroy, Unended, VersionChange,
 };
 use bulla::store::{MemoryStore, Options};
 use bulla::trail::{Disk, LogFile, Trail};
@@ -137,6 +137,7 @@ impl Program {
             metrics: Arc::default(),
             limiter: Arc::default(),
             tokens: None,
+            hashed_keys: HashedKeys::default(),
             unended: Unended::default(),
         };
         let desk = Desk::new(Arc::new(office), lane.clone());

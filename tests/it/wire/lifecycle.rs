@@ -683,7 +683,8 @@ async fn every_call_is_recorded_with_its_class(server: Shared) {
 
     // The tail begins with what is there and goes on with what comes.
     let auditor = server.client("auditor").await;
-    let mut tail = auditor.tail_records(kms::TailRecordsRequest { last: 3 }).await.unwrap();
+    let mut tail =
+        auditor.tail_records(kms::TailRecordsRequest { last: 3, filter: None }).await.unwrap();
     let later = new_key(&manager).await;
     let mut last = 0;
     loop {

@@ -1,6 +1,7 @@
 //! Bulla as its callers see it: real processes, real TLS, every rule of the API on every store.
 
 mod access;
+mod audit;
 mod campaigns;
 mod census;
 mod isolation;
@@ -134,7 +135,7 @@ pub(super) async fn records(server: &TestServer, auditor: &str, after: u64) -> V
     let mut after_sequence = after;
     let mut records = Vec::new();
     loop {
-        let asked = kms::ListRecordsRequest { after_sequence, page_size: 1000 };
+        let asked = kms::ListRecordsRequest { after_sequence, page_size: 1000, filter: None };
         let page = auditor.list_records(asked).await.unwrap();
         records.extend(page.records);
         after_sequence = page.next_after_sequence;
