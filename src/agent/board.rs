@@ -161,9 +161,8 @@ impl Mover for Remote {
 }
 
 /// Reasons that pass by themselves.
-const PASSING: [&str; 7] = [
+const PASSING: [&str; 6] = [
     "RATE_LIMITED",
-    "QUOTA_EXCEEDED",
     "STALE_REPLICA",
     "AUDIT_UNAVAILABLE",
     "STORE_UNAVAILABLE",

@@ -46,6 +46,7 @@ pub fn status(refusal: &Refusal) -> Status {
         | Refusal::RetireNotSafe { .. }
         | Refusal::AlreadyExists { .. }
         | Refusal::TooLarge { .. }
+        | Refusal::QuotaExceeded(_)
         | Refusal::Internal { .. } => {}
     }
     Status::with_error_details(code(refusal), refusal.to_string(), details)
@@ -119,7 +120,9 @@ const fn code(refusal: &Refusal) -> Code {
         | Refusal::ProposalState(_) => Code::FailedPrecondition,
         Refusal::AlreadyExists { .. } => Code::AlreadyExists,
         Refusal::Conflict | Refusal::StoreHeld(_) => Code::Aborted,
-        Refusal::TooLarge { .. } | Refusal::RateLimited(_) => Code::ResourceExhausted,
+        Refusal::TooLarge { .. } | Refusal::QuotaExceeded(_) | Refusal::RateLimited(_) => {
+            Code::ResourceExhausted
+        }
         Refusal::StaleReplica
         | Refusal::StoreUnavailable { .. }
         | Refusal::AuditUnavailable { .. } => Code::Unavailable,

@@ -4,7 +4,7 @@ use bulla_proto::kms::{self, tenants_server};
 use tonic::{Request, Response, Status};
 
 use super::{Api, parse, render};
-use crate::keys::{Description, TenantId, TenantLimits, TenantName, TenantRef};
+use crate::keys::{Description, Quota, TenantId, TenantLimits, TenantName, TenantRef, TenantUsage};
 use crate::policy::{Action, SubjectRef};
 use crate::service::{
     ChangeTenant, CreateTenant, GetTenant, ListTenants, NewTenant, Refusal, RequestKey,
@@ -27,7 +27,7 @@ impl tenants_server::Tenants for Api {
             let new = NewTenant {
                 name: name.map_err(|error| Refusal::invalid("name", error))?,
                 description: description(&asked.description)?,
-                limits: asked.limits.as_ref().map(limits).unwrap_or_default(),
+                limits: asked.limits.as_ref().map(limits).transpose()?.unwrap_or_default(),
                 operator,
             };
             Ok(CreateTenant { new, request })
@@ -41,7 +41,10 @@ impl tenants_server::Tenants for Api {
         request: Request<kms::GetTenantRequest>,
     ) -> Result<Response<kms::GetTenantResponse>, Status> {
         let parse = |asked: kms::GetTenantRequest| Ok(GetTenant { tenant: named(&asked.tenant)? });
-        let render = |found| kms::GetTenantResponse { tenant: Some(tenant(&found)) };
+        let render = |(found, used): (TrustedTenant, TenantUsage)| {
+            let usage = Some(usage(&used, found.limits()));
+            kms::GetTenantResponse { tenant: Some(kms::Tenant { usage, ..tenant(&found) }) }
+        };
         self.perform(request, parse, render).await
     }
 
@@ -71,7 +74,7 @@ impl tenants_server::Tenants for Api {
             let request = parse::request(Action::UpdateTenant, &asked.request_id, &asked)?;
             let change = TenantChange::Update {
                 description: asked.description.as_deref().map(description).transpose()?,
-                limits: asked.limits.as_ref().map(limits),
+                limits: asked.limits.as_ref().map(limits).transpose()?,
             };
             changed(&asked.tenant, change, request)
         };
@@ -120,8 +123,8 @@ fn description(text: &str) -> Result<Description, Refusal> {
     Description::parse(text).map_err(|error| Refusal::invalid("description", error))
 }
 
-fn limits(asked: &kms::TenantLimits) -> TenantLimits {
-    TenantLimits {
+fn limits(asked: &kms::TenantLimits) -> Result<TenantLimits, Refusal> {
+    let asked = TenantLimits {
         uses_per_second: asked.uses_per_second,
         principal_uses_per_second: asked.principal_uses_per_second,
         management_per_second: asked.management_per_second,
@@ -129,7 +132,11 @@ fn limits(asked: &kms::TenantLimits) -> TenantLimits {
         versions_per_key: asked.versions_per_key,
         policies: asked.policies,
         grants: asked.grants,
-    }
+        role_bindings: asked.role_bindings,
+        relations: asked.relations,
+        service_accounts: asked.service_accounts,
+    };
+    asked.checked().map_err(|high| Refusal::invalid(high.field, high))
 }
 
 fn tenant(tenant: &TrustedTenant) -> kms::Tenant {
@@ -150,6 +157,23 @@ fn tenant(tenant: &TrustedTenant) -> kms::Tenant {
             versions_per_key: limits.versions_per_key,
             policies: limits.policies,
             grants: limits.grants,
+            role_bindings: limits.role_bindings,
+            relations: limits.relations,
+            service_accounts: limits.service_accounts,
         }),
+        usage: None,
+    }
+}
+
+fn usage(usage: &TenantUsage, limits: TenantLimits) -> kms::TenantUsage {
+    let of = |quota: Quota, used| Some(kms::Used { used, limit: quota.limit(&limits) });
+    kms::TenantUsage {
+        keys: of(Quota::Keys, usage.keys),
+        policies: of(Quota::Policies, usage.policies),
+        grants: of(Quota::Grants, usage.grants),
+        role_bindings: of(Quota::RoleBindings, usage.role_bindings),
+        relations: of(Quota::Relations, usage.relations),
+        service_accounts: of(Quota::ServiceAccounts, usage.service_accounts),
+        versions_per_key_limit: Quota::VersionsPerKey.limit(&limits),
     }
 }

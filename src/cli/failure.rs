@@ -180,6 +180,8 @@ pub const MEANINGS: &[Meaning] = &[
     ("CONTEXT_TOO_LARGE", Exit::Usage, ""),
     ("TOO_LARGE", Exit::Usage, ""),
     ("RATE_LIMITED", Exit::Temporary, "wait as long as it says, or ask for a higher limit"),
+    ("QUOTA_EXCEEDED", Exit::Unavailable,
+     "`bulla tenant show TENANT` shows what is used of each limit to whoever manages tenants"),
     ("INVALID_CIPHERTEXT", Exit::Data,
      "give the same --encryption-context as when it was made; the audit record of this call has the \
       cause"),
@@ -265,6 +267,7 @@ mod tests {
             ("ALREADY_EXISTS", 73),
             ("CONFLICT", 75),
             ("TOO_LARGE", 64),
+            ("QUOTA_EXCEEDED", 69),
             ("AUDIT_UNAVAILABLE", 75),
             ("STORE_UNAVAILABLE", 75),
             ("DRAINING", 75),

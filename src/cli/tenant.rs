@@ -84,18 +84,27 @@ pub struct Limits {
     /// All other calls a second
     #[arg(long, value_name = "N")]
     management_per_second: Option<u32>,
-    /// Keys
+    /// How many keys
     #[arg(long, value_name = "N")]
-    keys: Option<u32>,
-    /// Versions of one key
+    max_keys: Option<u32>,
+    /// How many versions of one key that are not destroyed
     #[arg(long, value_name = "N")]
-    versions_per_key: Option<u32>,
-    /// Policies
+    max_versions_per_key: Option<u32>,
+    /// How many policies
     #[arg(long, value_name = "N")]
-    policies: Option<u32>,
-    /// Grants
+    max_policies: Option<u32>,
+    /// How many grants
     #[arg(long, value_name = "N")]
-    grants: Option<u32>,
+    max_grants: Option<u32>,
+    /// How many principals and groups that hold roles
+    #[arg(long, value_name = "N")]
+    max_role_bindings: Option<u32>,
+    /// How many relation tuples
+    #[arg(long, value_name = "N")]
+    max_relations: Option<u32>,
+    /// How many service accounts
+    #[arg(long, value_name = "N")]
+    max_service_accounts: Option<u32>,
 }
 
 // === impl TenantCommand ===
@@ -147,19 +156,25 @@ impl Limits {
             uses_per_second: self.uses_per_second.unwrap_or(0),
             principal_uses_per_second: self.principal_uses_per_second.unwrap_or(0),
             management_per_second: self.management_per_second.unwrap_or(0),
-            keys: self.keys.unwrap_or(0),
-            versions_per_key: self.versions_per_key.unwrap_or(0),
-            policies: self.policies.unwrap_or(0),
-            grants: self.grants.unwrap_or(0),
+            keys: self.max_keys.unwrap_or(0),
+            versions_per_key: self.max_versions_per_key.unwrap_or(0),
+            policies: self.max_policies.unwrap_or(0),
+            grants: self.max_grants.unwrap_or(0),
+            role_bindings: self.max_role_bindings.unwrap_or(0),
+            relations: self.max_relations.unwrap_or(0),
+            service_accounts: self.max_service_accounts.unwrap_or(0),
         };
         let given = [
             self.uses_per_second,
             self.principal_uses_per_second,
             self.management_per_second,
-            self.keys,
-            self.versions_per_key,
-            self.policies,
-            self.grants,
+            self.max_keys,
+            self.max_versions_per_key,
+            self.max_policies,
+            self.max_grants,
+            self.max_role_bindings,
+            self.max_relations,
+            self.max_service_accounts,
         ];
         given.iter().any(Option::is_some).then_some(all)
     }
@@ -176,6 +191,9 @@ fn tenant_record(tenant: Option<&kms::Tenant>, _: i64) -> String {
         ("versions_per_key", limits.versions_per_key),
         ("policies", limits.policies),
         ("grants", limits.grants),
+        ("role_bindings", limits.role_bindings),
+        ("relations", limits.relations),
+        ("service_accounts", limits.service_accounts),
     ];
     let said = said.iter().filter(|(_, most)| *most != 0);
     let said: Vec<_> = said.map(|(name, most)| format!("{name}={most}")).collect();
@@ -186,7 +204,24 @@ fn tenant_record(tenant: Option<&kms::Tenant>, _: i64) -> String {
         ("suspended", if tenant.suspended { "yes" } else { "no" }.to_owned()),
         ("suspend_reason", tenant.suspend_reason),
         ("limits", said.join(" ")),
+        ("used", tenant.usage.as_ref().map(used).unwrap_or_default()),
     ])
+}
+
+/// How many there are of how many there may be.
+fn used(usage: &kms::TenantUsage) -> String {
+    let counted = [
+        ("keys", usage.keys),
+        ("policies", usage.policies),
+        ("grants", usage.grants),
+        ("role_bindings", usage.role_bindings),
+        ("relations", usage.relations),
+        ("service_accounts", usage.service_accounts),
+    ];
+    let counted = counted.iter().filter_map(|(name, used)| Some((name, (*used)?)));
+    let counted: Vec<_> =
+        counted.map(|(name, it)| format!("{name}={}/{}", it.used, it.limit)).collect();
+    counted.join(" ")
 }
 
 async fn list(session: &Session, limit: Limit) -> Result<(), Failure> {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::keys::GrantId;
+use crate::keys::{GrantId, Quota};
 use crate::policy::{Permit, PolicyId, Relation};
 
 use super::Custody;
@@ -100,12 +100,16 @@ impl Custody {
 impl Changes<'_> {
     /// A policy, in place of the one that was there.
     pub fn put_policy(&mut self, policy: &PolicyEntry, was: &Read<Option<PolicyEntry>>) {
+        if was.revision.is_none() {
+            self.counted.add(Quota::Policies);
+        }
         self.put(policy, was.revision);
     }
 
     /// Removes a policy that is there.
     pub fn remove_policy(&mut self, id: &PolicyId, was: &Read<Option<PolicyEntry>>) {
         let row = self.row_key::<PolicyEntry>(id.as_str().as_bytes().to_vec());
+        self.counted.remove(Quota::Policies);
         self.remove(row, was.revision);
     }
 
@@ -119,8 +123,14 @@ impl Changes<'_> {
         let row = self.row_key::<RelationRecord>(row_id.clone());
         let revision = self.revision_of::<RelationRecord>(row_id).await?;
         match (revision, is_to_be) {
-            (None, true) => self.put(&RelationRecord(relation.clone()), None),
-            (Some(_), false) => self.remove(row, revision),
+            (None, true) => {
+                self.counted.add(Quota::Relations);
+                self.put(&RelationRecord(relation.clone()), None);
+            }
+            (Some(_), false) => {
+                self.counted.remove(Quota::Relations);
+                self.remove(row, revision);
+            }
             (None, false) | (Some(_), true) => self.expect(row, revision),
         }
         Ok(())
@@ -128,11 +138,13 @@ impl Changes<'_> {
 
     /// A grant that is new.
     pub fn put_new_grant(&mut self, grant: &GrantEntry) {
+        self.counted.add(Quota::Grants);
         self.put(grant, None);
     }
 
     /// Removes a grant.
     pub fn remove_grant(&mut self, was: &Read<GrantEntry>) {
+        self.counted.remove(Quota::Grants);
         let row = self.row_key::<GrantEntry>(was.record.row_id());
         self.remove(row, was.revision);
     }

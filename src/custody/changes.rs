@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::keys::{Alias, CampaignId, Key, KeyId, RequestId, State, Version};
+use crate::keys::{Alias, CampaignId, Key, KeyId, Quota, RequestId, State, Version};
 use crate::policy::{HeldRole, Permit, SubjectRef};
 use crate::store::{Commit, Expect, RowKey};
 
@@ -18,12 +18,14 @@ use super::rows::{
     AliasRecord, BindingRecord, REQUEST_KEPT_MS, Record, RequestRecord, VersionRecord,
 };
 use super::tenant::Tenant;
+use super::usage::Counted;
 
 /// A change that is being put together. Dropped without [`Changes::commit`], nothing happened.
 pub struct Changes<'c> {
     custody: &'c Custody,
     tenant: Arc<Tenant>,
     commit: Commit,
+    pub(super) counted: Counted,
 }
 
 /// A mutation's request id and what was asked with it.
@@ -63,7 +65,7 @@ impl Custody {
     /// Begins a change of this program's own in a tenant.
     pub(super) fn change_in(&self, tenant: &Arc<Tenant>) -> Changes<'_> {
         let commit = Commit { expect: Vec::new(), puts: Vec::new(), tombstones: Vec::new() };
-        Changes { custody: self, tenant: Arc::clone(tenant), commit }
+        Changes { custody: self, tenant: Arc::clone(tenant), commit, counted: Counted::default() }
     }
 
     /// What the same principal's same request led to in the last 24 hours, if it was made.
@@ -102,6 +104,7 @@ impl Custody {
 impl<'c> Changes<'c> {
     /// A key that is new.
     pub fn put_new_key(&mut self, key: &Key) {
+        self.counted.add(Quota::Keys);
         self.put(key, None);
     }
 
@@ -182,10 +185,14 @@ impl<'c> Changes<'c> {
         if roles.is_empty() {
             if revision.is_some() {
                 let row = self.row_key::<BindingRecord>(row_id);
+                self.counted.remove(Quota::RoleBindings);
                 self.remove(row, revision);
             }
         } else {
             let record = BindingRecord { subject: subject.clone(), roles: roles.clone() };
+            if revision.is_none() {
+                self.counted.add(Quota::RoleBindings);
+            }
             self.put(&record, revision);
         }
         Ok(roles)
@@ -220,7 +227,8 @@ impl<'c> Changes<'c> {
     }
 
     /// Commits all of it or nothing. Gives the store's new revision.
-    pub async fn commit(self) -> Result<u64, CustodyError> {
+    pub async fn commit(mut self) -> Result<u64, CustodyError> {
+        self.hold_to_quotas().await?;
         let touched: Vec<RowKey> = self
             .commit
             .puts

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::keys::{AccountName, CredentialId, Description, TenantId, Timestamp};
+use crate::keys::{AccountName, CredentialId, Description, Quota, TenantId, Timestamp};
 use crate::policy::{CredentialKind, Permit, Principal, PrincipalId, Scope, Subject};
 
 use super::Custody;
@@ -266,6 +266,7 @@ impl Changes<'_> {
         if custody.load::<AccountRecord>(&tenant, row_id).await?.is_some() {
             return Err(CustodyError::AccountExists);
         }
+        self.counted.add(Quota::ServiceAccounts);
         let (create_time, credentials) = (custody.now(), Vec::new());
         let name = name.clone();
         self.put(&AccountRecord { name, description, scope, create_time, credentials }, None);
@@ -275,6 +276,7 @@ impl Changes<'_> {
     /// Ends a service account and all its credentials.
     pub async fn remove_account(&mut self, account: &TrustedAccount) -> Result<(), CustodyError> {
         let row = self.row_key::<AccountRecord>(account.record.row_id());
+        self.counted.remove(Quota::ServiceAccounts);
         self.remove(row, Some(account.revision));
         let (custody, tenant) = (self.custody(), Arc::clone(self.tenant()));
         for id in &account.record.credentials {

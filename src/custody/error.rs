@@ -1,7 +1,7 @@
 //! What can go wrong between a request and the rows.
 
 use crate::crypto::{ContextError, OpenFailure, RandomFailed, VersionZero, WrapFailure};
-use crate::keys::State;
+use crate::keys::{QuotaExceeded, State};
 use crate::store::StoreError;
 use crate::trail::TrailError;
 
@@ -46,6 +46,9 @@ pub enum CustodyError {
     /// The service account has as many credentials as it can have.
     #[error("the service account has two credentials")]
     TooManyCredentials,
+    /// The tenant has as many as it may have.
+    #[error(transparent)]
+    QuotaExceeded(QuotaExceeded),
     /// The request id was used before, for something else.
     #[error("the request id was used before for another request")]
     RequestIdReused,

@@ -28,6 +28,7 @@ mod start;
 mod stores;
 mod tenant;
 mod tenants;
+mod usage;
 mod watch;
 mod world;
 

@@ -15,7 +15,8 @@ use super::rows::VersionRecord;
 // === impl Custody ===
 
 impl Custody {
-    /// Reads every version of the key afresh and opens each that is not destroyed.
+    /// Reads every version of the key afresh and opens each that is not destroyed. Gives how many those
+    /// are.
     ///
     /// # Errors
     /// [`CustodyError::VersionDoesNotOpen`]: a row was changed from outside or is missing.
@@ -23,10 +24,10 @@ impl Custody {
         &self,
         permit: &Permit,
         key: &TrustedKey,
-    ) -> Result<(), CustodyError> {
+    ) -> Result<u32, CustodyError> {
         let tenant = self.tenant(permit.tenant())?;
         let prefix = key.id().as_bytes().to_vec();
-        let mut proven = 0_u32;
+        let (mut proven, mut live) = (0_u32, 0_u32);
         while proven < key.key().latest_version {
             let after = Some(VersionRecord::row_id_of(key.id(), proven));
             let rows =
@@ -48,11 +49,12 @@ impl Custody {
                 }
                 if record.version.state() != State::Destroyed {
                     tenant.open_version(&record).map_err(unopened)?;
+                    live = live.saturating_add(1);
                 }
                 proven = version;
             }
         }
-        Ok(())
+        Ok(live)
     }
 }
 

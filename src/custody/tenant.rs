@@ -14,6 +14,7 @@ use super::Custody;
 use super::error::CustodyError;
 use super::mac::{self, AUDIT_VALUE_LABEL, ROW_MAC_LABEL};
 use super::rows::{Record, TenantRecord, VersionRecord};
+use super::usage::Turns;
 
 /// Every tenant, by id and by name.
 #[derive(Clone, Default)]
@@ -29,6 +30,7 @@ pub(super) struct Tenant {
     pub(super) record: Arc<TenantRecord>,
     pub(super) revision: u64,
     keys: Arc<TenantKeys>,
+    pub(super) turns: Arc<Turns>,
 }
 
 /// What a tenant's key gives.
@@ -111,6 +113,7 @@ impl Custody {
         revision: u64,
     ) -> Result<Tenant, CustodyError> {
         let known = self.tenants.load().by_id.get(&record.id).cloned();
+        let turns = known.as_ref().map(|known| Arc::clone(&known.turns)).unwrap_or_default();
         let known = known.filter(|known| known.record.wrapped_key == record.wrapped_key);
         let keys = match known {
             Some(known) => Arc::clone(&known.keys),
@@ -124,7 +127,7 @@ impl Custody {
                 Arc::new(TenantKeys::new(record.key_generation, &material))
             }
         };
-        Ok(Tenant { id: record.id, record: Arc::new(record), revision, keys })
+        Ok(Tenant { id: record.id, record: Arc::new(record), revision, keys, turns })
     }
 
     /// A new tenant's id and wrapped key.

@@ -224,7 +224,7 @@ impl Custody {
     }
 
     /// Tenants are the installation's own business, whatever a policy says.
-    fn only_installation(&self, permit: &Permit) -> Result<(), CustodyError> {
+    pub(super) fn only_installation(&self, permit: &Permit) -> Result<(), CustodyError> {
         let own = self.tenant(permit.tenant())?;
         if own.record.name.is_installation() { Ok(()) } else { Err(CustodyError::NotFound) }
     }

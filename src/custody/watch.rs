@@ -1,8 +1,9 @@
 //! What changed: for the cache, for callers who watch keys, and for the scheduler.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use crate::keys::{Alias, Key, KeyId, TenantId, Timestamp};
+use crate::keys::{Alias, Key, KeyId, Quota, TenantId, Timestamp};
 use crate::policy::Permit;
 use crate::store::{Change, Commit, DueAfter, Expect, Row, StoreError};
 
@@ -182,6 +183,7 @@ impl Custody {
         let rows = self.store.due(reached.unix_ms(), after, limit).await?;
         let mut due = Vec::new();
         let mut expired = Vec::new();
+        let mut ended: HashMap<TenantId, Vec<&Row>> = HashMap::new();
         for row in &rows {
             let tenant_id = TenantId::from_bytes(row.key.tenant);
             let Ok(tenant) = self.tenant(tenant_id) else { continue };
@@ -195,7 +197,7 @@ impl Custody {
             }
             if row.key.kind == GrantEntry::KIND {
                 match has_ended(&tenant, row, reached) {
-                    Ok(true) => expired.push(row),
+                    Ok(true) => ended.entry(tenant_id).or_default().push(row),
                     Ok(false) => {}
                     Err(error) => tracing::error!(%error, "a grant that ends cannot be trusted"),
                 }
@@ -211,6 +213,7 @@ impl Custody {
             }
         }
         self.remove_expired(&expired).await?;
+        self.remove_ended(&ended).await?;
         let full = rows.len() == limit;
         let next = rows.last().filter(|_| full).and_then(Row::due_after).map(DuePlace);
         Ok(DuePage { due, next })
@@ -248,6 +251,27 @@ impl Custody {
         let committed = self.store.commit(commit).await;
         self.caches.forget(rows.iter().map(|row| &row.key));
         committed?;
+        Ok(())
+    }
+
+    /// Removes grants that have ended, which then no longer count. One tenant's cannot keep another's.
+    async fn remove_ended(&self, ended: &HashMap<TenantId, Vec<&Row>>) -> Result<(), CustodyError> {
+        for (tenant_id, rows) in ended {
+            let mut changes = self.change_in(&self.tenant(*tenant_id)?);
+            for row in rows {
+                changes.counted.remove(Quota::Grants);
+                changes.remove(row.key.clone(), Some(row.revision));
+            }
+            match changes.commit().await {
+                Ok(_) => {}
+                // The next look finds what is still there.
+                Err(CustodyError::Conflict) => {}
+                Err(error @ (CustodyError::Tampered { .. } | CustodyError::NewerFormat { .. })) => {
+                    tracing::error!(%error, "grants that have ended cannot be removed");
+                }
+                Err(other) => return Err(other),
+            }
+        }
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ mod key;
 mod ladder;
 mod name;
 mod present;
+mod quota;
 mod schedule;
 mod state;
 mod tenant;
@@ -23,6 +24,7 @@ pub use name::{
     StoreRef, Tags,
 };
 pub use present::{CREDIT_MS_MAX, Present};
+pub use quota::{LimitTooHigh, Quota, QuotaExceeded, TenantUsage};
 pub use schedule::{DestroyWait, OutOfRange, RotationLimit, RotationPeriod, Trigger};
 pub use state::{State, Step, Use};
 pub use tenant::{AccountName, TenantLimits, TenantName, TenantRef};

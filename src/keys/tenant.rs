@@ -40,6 +40,12 @@ pub struct TenantLimits {
     pub policies: u32,
     /// Grants.
     pub grants: u32,
+    /// Principals and groups that hold roles.
+    pub role_bindings: u32,
+    /// Relation tuples.
+    pub relations: u32,
+    /// Service accounts.
+    pub service_accounts: u32,
 }
 
 // === impl TenantName ===

@@ -106,7 +106,7 @@ pub const FAMILIES: &[Family] = &[
     of(
         Kind::Gauge,
         "scheduler_deferred",
-        "How many of them were left for later: the budget is used up, or a server has yet to follow.",
+        "How many of them were left for later: the budget is used up, a server has yet to follow, or the key has as many versions as it may have.",
         |metrics, _| by_word("cause", Deferral::ALL.iter().map(|it| it.name()), &metrics.deferred),
     ),
     of(

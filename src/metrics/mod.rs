@@ -17,7 +17,7 @@ pub use page::CONTENT_TYPE;
 
 /// Every reason that an answer can be counted under: OK, those of `google.rpc.ErrorInfo`, and two for
 /// calls that were left without one.
-pub const REASONS: [&str; 27] = [
+pub const REASONS: [&str; 28] = [
     "OK",
     "PERMISSION_DENIED",
     "UNAUTHENTICATED",
@@ -36,6 +36,7 @@ pub const REASONS: [&str; 27] = [
     "CONFLICT",
     "TOO_LARGE",
     "RATE_LIMITED",
+    "QUOTA_EXCEEDED",
     "STORE_UNAVAILABLE",
     "AUDIT_UNAVAILABLE",
     "INTERNAL",
@@ -191,6 +192,8 @@ words! {
     Budget = "budget";
     /// A server has yet to follow.
     ServerBehind = "server_behind";
+    /// The key has as many versions as it may have.
+    Quota = "quota";
 }
 
 const VERSION_STEPS: [&str; 3] = ["prepared", "activated", "destroyed"];

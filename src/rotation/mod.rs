@@ -22,12 +22,21 @@ pub struct Scheduler {
     place: Option<DuePlace>,
     /// What was found since the first of what is due.
     round: Round,
-    /// What failed, and when to try it again, in milliseconds of this program's run.
-    put_off: HashMap<Due, u64>,
+    /// What failed, and when to try it again.
+    put_off: HashMap<Due, PutOff>,
     /// When this program last said how far it has followed, likewise.
     reported_ms: Option<u64>,
     /// Whether the operator was told that the clocks are apart.
     clock_told: bool,
+}
+
+/// Something that is not tried for a while.
+#[derive(Clone, Copy)]
+struct PutOff {
+    /// In milliseconds of this program's run.
+    until_ms: u64,
+    /// What it counts as meanwhile, where it is no failure.
+    deferral: Option<Deferral>,
 }
 
 /// What one look led to.
@@ -41,7 +50,8 @@ pub struct Done {
     pub climbed: u32,
     /// What was due and failed.
     pub failed: u32,
-    /// What was due and is left for later: the budget is used up, or a server has yet to follow.
+    /// What was due and is left for later: the budget is used up, a server has yet to follow, or the
+    /// key has as many versions as it may have.
     pub deferred: u32,
 }
 
@@ -104,13 +114,16 @@ impl Scheduler {
         let present = custody.turn(Mandate::Lease(lease)).await?.present();
         let page = custody.due(present.reached(), self.place.as_ref(), DUE_MAX).await?;
         self.tell_clock(present);
-        self.put_off.retain(|_, until_ms| *until_ms > running_ms);
+        self.put_off.retain(|_, put_off| put_off.until_ms > running_ms);
         self.place = page.next;
         let mut done = Done::default();
         for due in page.due {
             self.round.add_due(counted(due));
-            if !self.put_off.contains_key(&due) {
-                self.act(due, lease, &mut done).await?;
+            match self.put_off.get(&due) {
+                None => self.act(due, lease, &mut done).await?,
+                Some(put_off) => {
+                    put_off.deferral.into_iter().for_each(|why| self.round.add_deferred(why));
+                }
             }
         }
         if self.place.is_none() {
@@ -136,7 +149,7 @@ impl Scheduler {
             Due::Climb(tenant, key, version) => {
                 let stepped = self.climb(tenant, key, version, lease).await;
                 // Looked at again and again for as long as it stands there, but not every second.
-                self.put_off(due);
+                self.put_off(due, PUT_OFF_MS, None);
                 (stepped, &mut done.climbed)
             }
             Due::Rotate(tenant, key) => (self.rotate(tenant, key, lease).await, &mut done.rotated),
@@ -151,10 +164,18 @@ impl Scheduler {
                 done.deferred = done.deferred.saturating_add(1);
                 self.round.add_deferred(Deferral::ServerBehind);
             }
+            // Never dropped: the record says why, and it is counted as left for later until a version
+            // is destroyed or the limit raised.
+            Err(refusal @ Refusal::QuotaExceeded(_)) => {
+                tracing::warn!(?due, %refusal, "a key that is due cannot rotate");
+                done.deferred = done.deferred.saturating_add(1);
+                self.round.add_deferred(Deferral::Quota);
+                self.put_off(due, QUOTA_PUT_OFF_MS, Some(Deferral::Quota));
+            }
             Err(error) => {
                 tracing::warn!(?due, %error, "what was due could not be done");
                 self.desk.office().metrics.due_failed(counted(due));
-                self.put_off(due);
+                self.put_off(due, PUT_OFF_MS, None);
                 done.failed = done.failed.saturating_add(1);
             }
         }
@@ -193,9 +214,9 @@ impl Scheduler {
         self.desk.step_ladder(&caller, key, version, Mandate::Lease(lease)).await
     }
 
-    fn put_off(&mut self, due: Due) {
-        let running_ms = self.desk.office().clock.running_ms();
-        self.put_off.insert(due, running_ms.saturating_add(PUT_OFF_MS));
+    fn put_off(&mut self, due: Due, for_ms: u64, deferral: Option<Deferral>) {
+        let until_ms = self.desk.office().clock.running_ms().saturating_add(for_ms);
+        self.put_off.insert(due, PutOff { until_ms, deferral });
     }
 
     /// Says how far this program has followed, so that the one with the lease can wait for it.
@@ -236,4 +257,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How many rows one look goes through.
 const DUE_MAX: usize = 200;
 const PUT_OFF_MS: u64 = 60_000;
+/// Each try is recorded, and what is wanted is a person.
+const QUOTA_PUT_OFF_MS: u64 = 10 * 60_000;
 const CLOCK_AHEAD_MS: u64 = 10 * 60 * 1_000;

@@ -160,7 +160,9 @@ impl Desk {
             let decided = self.decide(&asker, action, about, whom, &mut record).await?;
             let change = asked?;
             let mut act = self.act(&asker, &decided, &mut record)?;
-            drop(change.change(&mut act).await?);
+            let mut changed = change.change(&mut act).await?;
+            changed.changes.hold_to_quotas().await?;
+            drop(changed);
             Ok(Considered {
                 action,
                 whom: change.whom().cloned(),
@@ -188,6 +190,7 @@ impl Desk {
         }
         let cleared = clear(change, act).await?;
         let Changed { mut changes, past } = change.change(act).await?;
+        changes.hold_to_quotas().await?;
         cleared.bind(&mut changes, act);
         if let Some(request) = request {
             changes.remember(act.permit, request, past).await?;

@@ -59,6 +59,7 @@ impl Change for CompromiseVersion {
                 replacement_version = after.active.number();
                 act.happened.rotation = Some(Trigger::Compromise);
                 act.happened.activated = true;
+                // No quota stands in the way of this: what leaked must stop wrapping now.
                 changes.put_key(&after.key, &key);
                 changes.put_new_version(key.id(), after.active)?;
             }

@@ -34,6 +34,8 @@ error_reasons! {
     ContextTooLarge = "CONTEXT_TOO_LARGE",
     /// More than a call may carry.
     TooLarge = "TOO_LARGE",
+    /// The tenant has as many as it may have.
+    QuotaExceeded = "QUOTA_EXCEEDED",
     /// More calls than the tenant or the principal may make now.
     RateLimited = "RATE_LIMITED",
     /// The blob did not open.

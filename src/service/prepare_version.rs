@@ -48,6 +48,8 @@ impl Change for PrepareVersion {
         let prepared = prepared.as_deref().map(|prepared| prepared.version());
         let made = was.key().prepare(prepared, self.reason.clone(), turn.present())?;
         let (key, version) = made.ok_or(Refusal::Conflict)?;
+        let live = act.custody.prove_versions(act.permit, &was).await?;
+        act.custody.hold_to_version_quota(act.permit, live)?;
         let number = version.number();
         act.happened.prepared = true;
         let mut changes = act.custody.change(act.permit)?;

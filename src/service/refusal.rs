@@ -5,7 +5,7 @@ use crate::campaign::{CampaignState, Held, IllegalCampaignStep, ReportRefusal, T
 use crate::census::Effect;
 use crate::crypto::{ContextError, OpenFailure, RewrapFailure, VersionZero, WrapFailure};
 use crate::custody::CustodyError;
-use crate::keys::{CampaignId, IllegalStep, KeyRefusal, State, StoreNumber};
+use crate::keys::{CampaignId, IllegalStep, KeyRefusal, QuotaExceeded, State, StoreNumber};
 use crate::limits::Limited;
 use crate::policy::{Denied, RoleName};
 use crate::trail::TrailError;
@@ -121,6 +121,9 @@ pub enum Refusal {
         /// The limit.
         problem: String,
     },
+    /// The tenant has as many of these as it may have.
+    #[error("{0}")]
+    QuotaExceeded(QuotaExceeded),
     /// More calls than the tenant or the principal may make now.
     #[error("{0}")]
     RateLimited(Limited),
@@ -200,6 +203,7 @@ impl Refusal {
             Self::TooLarge { .. } => ErrorReason::TooLarge,
             Self::ApprovalRequired { .. } => ErrorReason::ApprovalRequired,
             Self::ProposalState(_) => ErrorReason::ProposalState,
+            Self::QuotaExceeded(_) => ErrorReason::QuotaExceeded,
             Self::RateLimited(_) => ErrorReason::RateLimited,
             Self::StoreUnavailable { .. } => ErrorReason::StoreUnavailable,
             Self::AuditUnavailable { .. } => ErrorReason::AuditUnavailable,
@@ -221,6 +225,7 @@ impl Refusal {
             Self::RetireNotSafe { word, .. } => word,
             Self::CampaignState(step) => step.state.name(),
             Self::RateLimited(limited) => limited.class,
+            Self::QuotaExceeded(exceeded) => exceeded.quota.name(),
             Self::CampaignAtWork { state, .. } => state.name(),
             Self::ContextTooLarge(_)
             | Self::KeyDisabled
@@ -269,6 +274,7 @@ impl Refusal {
             | Self::StoreHeld(_)
             | Self::AlreadyExists { .. }
             | Self::RateLimited(_)
+            | Self::QuotaExceeded(_)
             | Self::TooLarge { .. } => true,
         }
     }
@@ -301,6 +307,7 @@ impl From<CustodyError> for Refusal {
                 field: "service_account",
                 problem: "has two credentials; revoke one with: bulla credential revoke ID".into(),
             },
+            CustodyError::QuotaExceeded(exceeded) => Self::QuotaExceeded(exceeded),
             CustodyError::RequestIdReused => {
                 Self::invalid("request_id", "was used for another request; draw a new one")
             }

@@ -67,7 +67,7 @@ impl Change for RotateKey {
             Some(turn) => turn.present(),
             None => act.custody.present().await?,
         };
-        act.custody.prove_versions(act.permit, &was).await?;
+        let live = act.custody.prove_versions(act.permit, &was).await?;
         let primary = act.custody.primary_version(act.permit, &was).await?;
         let prepared = act.custody.prepared_version(act.permit, &was).await?;
         let ready = prepared.as_deref().map(|prepared| prepared.version());
@@ -86,7 +86,10 @@ impl Change for RotateKey {
         changes.put_version(after.former, &primary);
         match prepared.filter(|_| after.was_prepared) {
             Some(prepared) => changes.put_version(after.active, &prepared),
-            None => changes.put_new_version(was.id(), after.active)?,
+            None => {
+                act.custody.hold_to_version_quota(act.permit, live)?;
+                changes.put_new_version(was.id(), after.active)?;
+            }
         }
         if let Some(turn) = &turn {
             changes.under(turn, Spend::Rotation, &act.office.budget)?;

@@ -2,7 +2,7 @@
 
 use crate::audit::Record;
 use crate::custody::{Custody, NewTenant, Past, RequestKey, TrustedTenant};
-use crate::keys::{Description, Reason, TenantId, TenantLimits, TenantRef};
+use crate::keys::{Description, Reason, TenantId, TenantLimits, TenantRef, TenantUsage};
 use crate::policy::{Action, Permit};
 
 use super::change::{Change, Changed};
@@ -43,7 +43,7 @@ pub enum TenantChange {
     Resume(Reason),
 }
 
-/// One tenant.
+/// One tenant, and how much there is of what is limited.
 pub struct GetTenant {
     /// Which.
     pub tenant: TenantRef,
@@ -166,7 +166,7 @@ impl Change for ChangeTenant {
 // === impl GetTenant ===
 
 impl UseCase for GetTenant {
-    type Reply = TrustedTenant;
+    type Reply = (TrustedTenant, TenantUsage);
 
     const ACTION: Action = Action::GetTenant;
 
@@ -178,8 +178,10 @@ impl UseCase for GetTenant {
         record.detail = format!("tenant={}", self.tenant).into();
     }
 
-    async fn act(self, act: &mut Act<'_>) -> Result<TrustedTenant, Refusal> {
-        Ok(act.custody.tenant_of(act.permit, &self.tenant).await?)
+    async fn act(self, act: &mut Act<'_>) -> Result<Self::Reply, Refusal> {
+        let found = act.custody.tenant_of(act.permit, &self.tenant).await?;
+        let usage = act.custody.usage_of(act.permit, &found).await?;
+        Ok((found, usage))
     }
 }
 

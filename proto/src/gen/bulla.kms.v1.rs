@@ -8955,6 +8955,35 @@ pub struct Tenant {
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(message, optional, tag = "7")]
     pub limits: ::core::option::Option<TenantLimits>,
+    /// Only of a tenant that was asked for alone.
+    #[prost(message, optional, tag = "8")]
+    pub usage: ::core::option::Option<TenantUsage>,
+}
+/// How many of each there are, and how many there may be: its own limit, or the default.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TenantUsage {
+    #[prost(message, optional, tag = "1")]
+    pub keys: ::core::option::Option<Used>,
+    #[prost(message, optional, tag = "2")]
+    pub policies: ::core::option::Option<Used>,
+    #[prost(message, optional, tag = "3")]
+    pub grants: ::core::option::Option<Used>,
+    #[prost(message, optional, tag = "4")]
+    pub role_bindings: ::core::option::Option<Used>,
+    #[prost(message, optional, tag = "5")]
+    pub relations: ::core::option::Option<Used>,
+    #[prost(message, optional, tag = "6")]
+    pub service_accounts: ::core::option::Option<Used>,
+    /// Of each key.
+    #[prost(uint32, tag = "7")]
+    pub versions_per_key_limit: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Used {
+    #[prost(uint64, tag = "1")]
+    pub used: u64,
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
 }
 /// 0 means the installation's default.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8967,6 +8996,7 @@ pub struct TenantLimits {
     /// Calls of everything else a second.
     #[prost(uint32, tag = "3")]
     pub management_per_second: u32,
+    /// How many there may be. Versions that are destroyed do not count.
     #[prost(uint32, tag = "4")]
     pub keys: u32,
     #[prost(uint32, tag = "5")]
@@ -8975,6 +9005,13 @@ pub struct TenantLimits {
     pub policies: u32,
     #[prost(uint32, tag = "7")]
     pub grants: u32,
+    /// Principals and groups that hold roles.
+    #[prost(uint32, tag = "8")]
+    pub role_bindings: u32,
+    #[prost(uint32, tag = "9")]
+    pub relations: u32,
+    #[prost(uint32, tag = "10")]
+    pub service_accounts: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateTenantRequest {

@@ -64,6 +64,12 @@ pub struct TenantLimitsBody {
     pub policies: u32,
     #[prost(uint32, tag = "7")]
     pub grants: u32,
+    #[prost(uint32, tag = "8")]
+    pub role_bindings: u32,
+    #[prost(uint32, tag = "9")]
+    pub relations: u32,
+    #[prost(uint32, tag = "10")]
+    pub service_accounts: u32,
 }
 /// Kind 4, id = 16-byte key id.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -630,16 +636,12 @@ pub struct CampaignClaimBody {
     #[prost(bytes = "vec", tag = "1")]
     pub campaign_id: ::prost::alloc::vec::Vec<u8>,
 }
-/// Kind 30, id = u64 sequence of the audit record that announced the change. It is in the change's own
-/// commit, so that a program that was stopped between the two knows whether there was one.
+/// Kind 29, id = what is counted in UTF-8, such as "keys": how many rows of it the tenant has. Written in
+/// every commit that adds or removes one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct OutboxBody {
-    /// The time of that record: the sequences of another log are not this one's.
-    #[prost(int64, tag = "1")]
-    pub started_time_us: i64,
-    /// Removed then.
-    #[prost(int64, tag = "2")]
-    pub due_time_ms: i64,
+pub struct UsageBody {
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AuditRecord {

@@ -16,6 +16,7 @@ mod people;
 mod scheduler;
 mod store;
 mod tenants;
+mod usage;
 
 use bulla_proto::stored;
 use prost::Message;
@@ -37,6 +38,7 @@ pub(super) use people::{AccountRecord, CredentialRecord};
 pub(super) use scheduler::{ReplicaRecord, SCHEDULER_ROW, SchedulerRecord};
 pub(super) use store::StoreNameRecord;
 pub(super) use tenants::TenantRecord;
+pub(super) use usage::UsageRecord;
 
 /// A kind of row that custody reads and writes.
 pub(super) trait Record: Sized {

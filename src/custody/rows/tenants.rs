@@ -54,6 +54,9 @@ impl Record for TenantRecord {
                 versions_per_key: limits.versions_per_key,
                 policies: limits.policies,
                 grants: limits.grants,
+                role_bindings: limits.role_bindings,
+                relations: limits.relations,
+                service_accounts: limits.service_accounts,
             }),
         }
         .encode_to_vec()
@@ -79,6 +82,9 @@ impl Record for TenantRecord {
                 versions_per_key: limits.versions_per_key,
                 policies: limits.policies,
                 grants: limits.grants,
+                role_bindings: limits.role_bindings,
+                relations: limits.relations,
+                service_accounts: limits.service_accounts,
             },
         })
     }
@@ -107,7 +113,12 @@ mod tests {
         let full = TenantRecord {
             description: Description::parse("cards and loans").unwrap(),
             suspended: Some(Reason::parse("audit finding").unwrap()),
-            limits: TenantLimits { uses_per_second: 1, grants: 7, ..TenantLimits::default() },
+            limits: TenantLimits {
+                uses_per_second: 1,
+                grants: 7,
+                service_accounts: 3,
+                ..TenantLimits::default()
+            },
             ..plain()
         };
         let unsaid = TenantRecord { suspended: Some(Reason::none()), ..plain() };

@@ -8,6 +8,7 @@ mod ladder;
 mod lease;
 mod metrics;
 mod proof;
+mod quotas;
 
 use std::io;
 use std::path::Path;
@@ -169,6 +170,14 @@ impl Program {
     }
 
     async fn create_key(&self, period: RotationPeriod, time: Option<i64>) -> KeyId {
+        self.make_key(period, time).await.unwrap()
+    }
+
+    async fn try_key(&self) -> Result<KeyId, Refusal> {
+        self.make_key(RotationPeriod::NEVER, None).await
+    }
+
+    async fn make_key(&self, period: RotationPeriod, time: Option<i64>) -> Result<KeyId, Refusal> {
         let create = CreateKey {
             alias: None,
             key_ring: None,
@@ -181,7 +190,7 @@ impl Program {
             request: None,
         };
         let made = self.desk.perform_change(&self.manager, Action::CreateKey, Ok(create));
-        made.await.unwrap().key.id()
+        Ok(made.await?.key.id())
     }
 
     async fn rotate(&self, key: KeyId) -> Result<u32, Refusal> {

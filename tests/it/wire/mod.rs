@@ -9,6 +9,7 @@ mod lifecycle;
 mod limits;
 mod metrics;
 mod people;
+mod quotas;
 mod rates;
 mod schedule;
 mod watch;
