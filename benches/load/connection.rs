@@ -90,6 +90,15 @@ impl Connection {
         }
     }
 
+    /// Makes the call. Whether it was done, and not refused for want of room.
+    pub(crate) async fn try_call(&mut self, prepared: &Prepared) -> Result<bool, Failure> {
+        match self.call(prepared).await {
+            Ok(()) => Ok(true),
+            Err(failure) if failure.to_string().starts_with(RESOURCE_EXHAUSTED) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Makes the call, decodes the reply, and expects further replies to be as long.
     pub(crate) async fn call_decoded<M: Message + Default>(
         &mut self,
@@ -167,6 +176,7 @@ fn check(headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 const GRPC_STATUS: &str = "grpc-status";
+const RESOURCE_EXHAUSTED: &str = "grpc-status 8:";
 /// gRPC over HTTP/2, "Length-Prefixed-Message": a flag and four bytes of length.
 const FRAME_HEAD_BYTES: usize = 5;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;

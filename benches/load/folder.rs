@@ -16,10 +16,18 @@ use tempfile::TempDir;
 pub(crate) const CALLER: &str = "spiffe://bench.bulla/load";
 /// Makes the keys: whoever manages keys uses none.
 pub(crate) const MANAGER: &str = "spiffe://bench.bulla/manager";
+/// The same two of another tenant, which asks for much.
+pub(crate) const FLOOD: &str = "spiffe://flood.bulla/load";
+pub(crate) const FLOOD_MANAGER: &str = "spiffe://flood.bulla/manager";
 
 /// Who may do what: make the keys; use them, and move blobs between them.
-pub(crate) const ROLES: [(&str, &str); 3] =
-    [(MANAGER, "key-manager"), (CALLER, "key-user"), (CALLER, "key-rewrapper")];
+pub(crate) const ROLES: [(&str, &str); 5] = [
+    (MANAGER, "key-manager"),
+    (CALLER, "key-user"),
+    (CALLER, "key-rewrapper"),
+    (FLOOD_MANAGER, "key-manager"),
+    (FLOOD, "key-user"),
+];
 
 /// The folder and the address in its configuration.
 pub(crate) struct Folder {
@@ -36,10 +44,15 @@ impl Folder {
         let folder = Self { directory: tempfile::tempdir()?, listen };
         let server = SanType::IpAddress([127, 0, 0, 1].into());
         folder.sign("server", server, ExtendedKeyUsagePurpose::ServerAuth)?;
-        let client = SanType::URI(CALLER.try_into()?);
-        folder.sign("client", client, ExtendedKeyUsagePurpose::ClientAuth)?;
-        let manager = SanType::URI(MANAGER.try_into()?);
-        folder.sign("manager", manager, ExtendedKeyUsagePurpose::ClientAuth)?;
+        for (name, id) in [
+            ("client", CALLER),
+            ("manager", MANAGER),
+            ("flood", FLOOD),
+            ("flood-manager", FLOOD_MANAGER),
+        ] {
+            let id = SanType::URI(id.try_into()?);
+            folder.sign(name, id, ExtendedKeyUsagePurpose::ClientAuth)?;
+        }
         fs::write(folder.configuration(), CONFIGURATION.replace("LISTEN", &listen.to_string()))?;
         Ok(folder)
     }
@@ -120,4 +133,9 @@ key_file = "root.key"
 name = "bench.bulla"
 ca_files = ["client-ca.pem", "manager-ca.pem"]
 tenant = "bench"
+
+[[trust_domains]]
+name = "flood.bulla"
+ca_files = ["flood-ca.pem", "flood-manager-ca.pem"]
+tenant = "flood"
 "#;

@@ -3,7 +3,7 @@
 //! `cargo bench --bench load --features bench-echo` measures every method at every setting in turns
 //! with the same server's echo (A B A B), and prints one table. With `--smoke`, or when it is not
 //! run by `cargo bench`, everything is short and only says whether it works; with `--only NAME`, one
-//! method is compared. Ends with 0 only if
+//! method is compared; `--only fairness` says what a tenant loses to another that sends too much. Ends with 0 only if
 //! every call was answered with OK. Sets no thresholds: figures of a shared machine are not a test.
 //!
 //! Columns: `server` and `load` are how much of its core each used: where `load` is near 100 %, or
@@ -21,6 +21,7 @@
 )]
 
 mod connection;
+mod fairness;
 mod folder;
 mod methods;
 mod run;
@@ -31,6 +32,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use connection::{Connection, Dialler};
+use fairness::Span;
 use folder::Folder;
 use methods::{Method, Methods};
 use run::{Measured, Times};
@@ -50,6 +52,8 @@ struct Plan {
     ends_within: Duration,
     /// The one method to compare; all of them where it is absent.
     only: Option<String>,
+    /// Of what one tenant loses to another.
+    fairness: Span,
 }
 
 // === impl Plan ===
@@ -57,6 +61,10 @@ struct Plan {
 impl Plan {
     fn compares(&self, method: &str) -> bool {
         self.only.as_deref().is_none_or(|only| only == method)
+    }
+
+    fn is_fairness_alone(&self) -> bool {
+        self.only.as_deref() == Some(FAIRNESS)
     }
 }
 
@@ -86,7 +94,13 @@ fn benchmark(plan: &Plan) -> Result<(), Failure> {
             let mut first = ready(&dialler, &mut server).await?;
             let mut manager = Dialler::new(&folder, "manager")?.dial().await?;
             let methods = methods::prepare(&mut first, &mut manager).await?;
-            measure_all(plan, &server, &dialler, &methods).await
+            if !plan.is_fairness_alone() {
+                measure_all(plan, &server, &dialler, &methods).await?;
+            }
+            if plan.compares(FAIRNESS) {
+                measure_fairness(plan, &folder, &dialler, &methods).await?;
+            }
+            Ok(())
         };
         let late = |_| Failure::from("took too long");
         tokio::time::timeout(plan.ends_within, work).await.map_err(late)?
@@ -199,6 +213,25 @@ impl Turns<'_> {
     }
 }
 
+/// What a tenant at its usual rate loses while another sends a hundred times as much.
+async fn measure_fairness(
+    plan: &Plan,
+    folder: &Folder,
+    dialler: &Dialler,
+    methods: &Methods,
+) -> Result<(), Failure> {
+    let flood = Dialler::new(folder, "flood")?;
+    let mut manager = Dialler::new(folder, "flood-manager")?.dial().await?;
+    let loud = methods::generate(&mut flood.dial().await?, &mut manager, "flood").await?;
+    let quiet = dial(dialler, QUIET_CONNECTIONS).await?;
+    println!("\na tenant at its usual rate, alone and beside one that sends 100 times as much");
+    for method in methods.compared.iter().take(2) {
+        fairness::compare(method.name, &quiet, &method.call, (&flood, &loud), plan.fairness)
+            .await?;
+    }
+    Ok(())
+}
+
 /// One after the other: a server takes only so many handshakes at once from one address.
 async fn dial(dialler: &Dialler, count: usize) -> Result<Vec<Connection>, Failure> {
     let mut connections = Vec::with_capacity(count);
@@ -212,8 +245,9 @@ const FULL: Plan = Plan {
     settings: &[(1, 1), (8, 8), (64, 1), (64, 8)],
     times: Times { warm: Duration::from_millis(300), measured: Duration::from_millis(2500) },
     rounds: 2,
-    ends_within: Duration::from_secs(400),
+    ends_within: Duration::from_secs(500),
     only: None,
+    fairness: Span { turn: Duration::from_secs(4), turns: 3 },
 };
 const SMOKE: Plan = Plan {
     settings: &[(1, 1), (8, 8)],
@@ -221,6 +255,10 @@ const SMOKE: Plan = Plan {
     rounds: 1,
     ends_within: Duration::from_secs(120),
     only: None,
+    fairness: Span { turn: Duration::from_millis(500), turns: 1 },
 };
 const OPEN_SETTING: (usize, usize) = (8, 8);
+/// The name for `--only`.
+const FAIRNESS: &str = "fairness";
+const QUIET_CONNECTIONS: usize = 4;
 const READY_WITHIN: Duration = Duration::from_secs(30);

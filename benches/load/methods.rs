@@ -105,6 +105,24 @@ pub(crate) async fn prepare(
     Ok(Methods { echo, compared })
 }
 
+/// Makes a key of this name in the managers' tenant, and the call that makes data keys of it.
+pub(crate) async fn generate(
+    connection: &mut Connection,
+    manager: &mut Connection,
+    alias: &str,
+) -> Result<Prepared, Failure> {
+    create_key(manager, alias).await?;
+    let request = kms::GenerateDataKeyRequest {
+        key: alias.into(),
+        encryption_context: context(),
+        ..Default::default()
+    };
+    let mut call = Prepared::new(&crypto("GenerateDataKey"), &request)?;
+    let made: kms::GenerateDataKeyResponse = connection.call_decoded(&mut call).await?;
+    expect(made.plaintext.len() == 32, "the data key is not of 32 bytes")?;
+    Ok(call)
+}
+
 async fn create_key(connection: &mut Connection, alias: &str) -> Result<(), Failure> {
     let request = kms::CreateKeyRequest {
         alias: alias.into(),
