@@ -100,7 +100,7 @@ fn benchmark(plan: &Plan) -> Result<(), Failure> {
             if plan.compares(FAIRNESS) {
                 measure_fairness(plan, &folder, &dialler, &methods).await?;
             }
-            Ok(())
+            Ok::<_, Failure>(())
         };
         let late = |_| Failure::from("took too long");
         tokio::time::timeout(plan.ends_within, work).await.map_err(late)?

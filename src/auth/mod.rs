@@ -27,7 +27,7 @@ pub use credential::{CREDENTIAL_PREFIX, PresentedCredential};
 pub use error::{AuthError, TrustDomainError};
 pub use identify::{CredentialDirectory, Identifier, ON_BEHALF_OF, TokenIssuer};
 pub use own::{
-    OWN_AUDIENCE, OWN_LIFETIME_SECONDS_MAX, OwnIssuer, OwnToken, OwnTokenError, OwnTokens,
+    OWN_AUDIENCE, OWN_LIFETIME_SECONDS_MAX, OwnIssuer, OwnKey, OwnToken, OwnTokenError, OwnTokens,
 };
 pub use peer::Peer;
 pub use provider::{

@@ -6,6 +6,7 @@
 mod audit;
 mod issuers;
 mod rotation;
+mod tokens;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 pub use audit::Audit;
 pub use issuers::Issuer;
 pub use rotation::Rotation;
+pub use tokens::{TokenAlgorithm, Tokens};
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub struct Config {
     pub rotation: Rotation,
     /// How calls are recorded.
     pub audit: Audit,
+    /// Tokens of this installation's own.
+    pub tokens: Tokens,
     /// What to do where the system does not let keys be locked in memory.
     pub memory_lock: MemoryLock,
     /// A file with the milliseconds that this installation's clock is ahead of the machine's. In
@@ -343,6 +347,8 @@ struct File {
     #[serde(default)]
     audit: Audit,
     #[serde(default)]
+    tokens: Tokens,
+    #[serde(default)]
     memory_lock: MemoryLock,
     clock_ahead_file: Option<PathBuf>,
 }
@@ -401,6 +407,7 @@ impl File {
             limits: self.limits,
             rotation: self.rotation,
             audit: self.audit,
+            tokens: self.tokens,
             memory_lock: self.memory_lock,
             clock_ahead_file: self.clock_ahead_file.map(|file| base.join(file)),
         }

@@ -245,6 +245,12 @@ impl Custody {
         Zeroizing::new(self.root_token.tag(&[b"ed25519"]))
     }
 
+    /// The same for another kind of key. `draw` tells apart what is drawn again, where a kind has
+    /// secrets that are none.
+    pub fn token_secret_p256(&self, draw: u8) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.root_token.tag(&[b"p256", &[draw]]))
+    }
+
     /// Every tenant there is now.
     pub fn tenant_ids(&self) -> Vec<TenantId> {
         self.all_tenants().iter().map(|tenant| tenant.id).collect()

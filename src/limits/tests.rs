@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use super::*;
 
@@ -117,4 +117,54 @@ fn a_tenants_own_rate_comes_before_the_servers() {
     let own = Rates { uses_per_second: 5, ..Rates::default() };
     let merged = own.or(server);
     assert_eq!((merged.uses_per_second, merged.management_per_second), (5, 3));
+}
+
+/// Slots that are always asked for by everybody: what each tenant has of them is what the rule says,
+/// whatever the others ask for. Nothing here is timed.
+#[test]
+fn e07_of_a_bounded_number_of_slots_every_tenant_gets_what_it_asks_for_up_to_its_equal_share() {
+    const SLOTS: usize = 100;
+    const ROUNDS: usize = 400;
+    let limiter = Limiter::new(100, Rates::default());
+    let none = Rates::default();
+    // How many each has under way at most, by itself: a small one, a fair one, a flood.
+    let wanted = [5_usize, 30, 500];
+    let mut held: [std::collections::VecDeque<UnderWay>; 3] = Default::default();
+    let (mut begun, mut refused) = ([0_usize; 3], [0_usize; 3]);
+    for round in 0..ROUNDS {
+        let now = NOW + round as u64;
+        for (at, most) in wanted.iter().enumerate() {
+            let tenant = u8::try_from(at).unwrap() + 1;
+            // Each asks until it has what it wants or is refused; the flood asks a hundred times.
+            while held[at].len() < *most {
+                match limiter.begin_at(now, &caller(tenant, "app"), Kind::Use, 1, none) {
+                    Ok(under_way) => {
+                        held[at].push_back(under_way);
+                        begun[at] += 1;
+                    }
+                    Err(limited) => {
+                        assert_eq!(limited.class, "fair_share");
+                        assert!(limited.retry_after_ms > 0);
+                        refused[at] += 1;
+                        break;
+                    }
+                }
+            }
+        }
+        let under_way: usize = held.iter().map(std::collections::VecDeque::len).sum();
+        if round > 0 {
+            assert!(under_way >= SLOTS.min(wanted.iter().sum()) - wanted[1], "{under_way} in use");
+        }
+        // The quiet ones are never refused, and the flood has what they leave.
+        assert_eq!((held[0].len(), held[1].len()), (wanted[0], wanted[1]), "round {round}");
+        assert!(held[2].len() <= SLOTS, "{} of {SLOTS}", held[2].len());
+        // A tenth of everybody's calls end.
+        for calls in &mut held {
+            calls.drain(..calls.len().div_ceil(10));
+        }
+    }
+    assert_eq!((refused[0], refused[1]), (0, 0));
+    assert!(refused[2] > ROUNDS / 2 && begun[2] > begun[1] && begun[1] > begun[0]);
+    drop(held);
+    assert_eq!(limiter.under_way.load(Ordering::Relaxed), 0);
 }

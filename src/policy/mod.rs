@@ -12,6 +12,7 @@ mod grant;
 mod index;
 mod limits;
 mod material;
+mod members;
 mod memory;
 mod pairs;
 mod parsed;
@@ -41,13 +42,14 @@ pub use material::{
     Grant, HeldRole, MalformedPolicyId, MalformedSubject, Material, PolicyId, PolicySource,
     SubjectRef,
 };
+pub use members::Membership;
 pub use parsed::{ParsedPolicy, validate_policy};
 pub use permit::{Denied, Permit};
 pub use principal::{MalformedPrincipal, Principal, PrincipalId};
 pub use problem::PolicyProblem;
 pub use question::{Circumstances, KeyFacts, Question, Target};
 pub use relation::{Object, Relation, RelationName};
-pub use role::{MalformedRole, Role, RoleName, decide_internal};
+pub use role::{MalformedRole, ProgramRole, Role, RoleName, decide_internal};
 pub use subject::{
     CredentialKind, GroupName, MalformedGroup, MalformedNetwork, Network, Scope, Subject,
 };

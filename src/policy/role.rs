@@ -32,6 +32,16 @@ pub enum Role {
     Installer,
 }
 
+/// The parts of this program that act in a name of their own. There is no other role that a decision
+/// without a world could be about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProgramRole {
+    /// What is due.
+    Scheduler,
+    /// Whoever has the key file and the database in hand.
+    Installer,
+}
+
 /// A role's name: 1 to 63 of `a-z 0-9 -`, beginning with a letter. What it gives is said by policies.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RoleName(Arc<str>);
@@ -46,7 +56,7 @@ pub struct MalformedRole;
 impl RoleName {
     /// Parses the one form. The names of the program's own roles are refused.
     pub fn parse(text: &str) -> Result<Self, MalformedRole> {
-        let own = [Role::Scheduler, Role::Installer].iter().any(|role| role.name() == text);
+        let own = ProgramRole::ALL.iter().any(|own| own.role().name() == text);
         match GroupName::parse(text) {
             Ok(_) if !own => Ok(Self(text.into())),
             _ => Err(MalformedRole),
@@ -66,6 +76,21 @@ impl From<Role> for RoleName {
 }
 
 shown_as_text!(RoleName);
+
+// === impl ProgramRole ===
+
+impl ProgramRole {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Scheduler, Self::Installer];
+
+    /// The role that it has.
+    pub const fn role(self) -> Role {
+        match self {
+            Self::Scheduler => Role::Scheduler,
+            Self::Installer => Role::Installer,
+        }
+    }
+}
 
 // === impl Role ===
 
@@ -265,10 +290,10 @@ impl Role {
 /// The decision about a part of this program, which has its one role from being that part.
 pub fn decide_internal(
     principal: &Principal,
-    role: Role,
+    role: ProgramRole,
     action: Action,
 ) -> Result<Permit, Denied> {
-    match role.actions().contains(&action) {
+    match role.role().actions().contains(&action) {
         true => Ok(Permit::new(principal.clone(), action, None, Arc::default())),
         false => Err(Denied::NoPolicy),
     }

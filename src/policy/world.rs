@@ -20,7 +20,7 @@ use crate::policy::parsed::{ParsedPolicy, validate_policy};
 use crate::policy::permit::Denied;
 use crate::policy::principal::PrincipalId;
 use crate::policy::problem::PolicyProblem;
-use crate::policy::relation::Graph;
+use crate::policy::relation::{Graph, Relation};
 use crate::policy::role::RoleName;
 use crate::policy::slice::Slice;
 use crate::policy::standing::Standing;
@@ -132,6 +132,16 @@ impl World {
         }
     }
 
+    /// Its relation tuples.
+    pub(super) fn relations(&self) -> &[Relation] {
+        &self.material.relations
+    }
+
+    /// The roles that are bound to exactly this subject, ended ones included.
+    pub(super) fn bound(&self, subject: &SubjectRef) -> &[HeldRole] {
+        self.bindings.get(subject).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The store's revision that it stands for.
     pub fn revision(&self) -> u64 {
         self.material.revision
@@ -183,7 +193,7 @@ impl World {
         {
             return standing;
         }
-        let held = |of: &SubjectRef| self.bindings.get(of).map(Vec::as_slice).unwrap_or_default();
+        let held = |of: &SubjectRef| self.bound(of);
         let groups = self.graph.groups_of(subject.principal.id(), &subject.groups);
         let standing = Standing::new(self.number(), subject, groups, held, now);
         let standing = Arc::new(standing);

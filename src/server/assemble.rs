@@ -139,7 +139,8 @@ pub(super) fn office(
         management_per_second: limits.tenant_management_per_second,
     };
     let limiter = Limiter::new(limits.busy_calls, rates);
-    let issuer: Arc<dyn TokenSigner> = Arc::new(Tokens::new(tokens::own_issuer(&custody)?));
+    let own = tokens::own_issuer(&custody, config.tokens.algorithm)?;
+    let issuer: Arc<dyn TokenSigner> = Arc::new(Tokens::new(own));
     let tokens = Some(issuer);
     let hashed_keys = HashedKeys::new(config.audit.hashed_context_keys.iter().cloned());
     Ok(Arc::new(Office {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::auth::{OwnIssuer, OwnToken};
+use crate::auth::{OwnIssuer, OwnKey, OwnToken, OwnTokenError};
+use crate::config::TokenAlgorithm;
 use crate::custody::Custody;
 use crate::keys::Timestamp;
 use crate::service::{NewToken, TokenSigner};
@@ -14,12 +15,31 @@ use super::error::ServerError;
 /// Signs for `service`.
 pub(super) struct Tokens(Arc<OwnIssuer>);
 
-/// The issuer of the installation behind `custody`: the same after each start.
-pub(super) fn own_issuer(custody: &Custody) -> Result<Arc<OwnIssuer>, ServerError> {
+/// The issuer of the installation behind `custody`: the same after each start. It has a key for each
+/// algorithm and shows both, so that another can be configured without a token that stops counting.
+pub(super) fn own_issuer(
+    custody: &Custody,
+    algorithm: TokenAlgorithm,
+) -> Result<Arc<OwnIssuer>, ServerError> {
     let name = format!("bulla:{}", Uuid::from_bytes(custody.installation_id()));
-    let issuer = OwnIssuer::new(&name, &custody.token_seed(), &[]);
+    let seed = custody.token_seed();
+    let mut issuer = Err(OwnTokenError::Key);
+    for draw in 0..P256_DRAWS_MAX {
+        let secret = custody.token_secret_p256(draw);
+        let (ed25519, p256) = (OwnKey::Ed25519(&seed), OwnKey::P256(&secret));
+        issuer = match algorithm {
+            TokenAlgorithm::EdDSA => OwnIssuer::new(&name, ed25519, &[p256]),
+            TokenAlgorithm::ES256 => OwnIssuer::new(&name, p256, &[ed25519]),
+        };
+        if issuer.is_ok() {
+            break;
+        }
+    }
     Ok(Arc::new(issuer.map_err(|error| ServerError::Tokens(error.to_string()))?))
 }
+
+/// One in 2³² is no key's.
+const P256_DRAWS_MAX: u8 = 4;
 
 // === impl Tokens ===
 

@@ -126,7 +126,7 @@ impl Trust {
             issuers.push(issuer);
         }
         let authenticator = Arc::new(authenticator);
-        let own: Arc<dyn OwnTokens> = own_issuer(custody)?;
+        let own: Arc<dyn OwnTokens> = own_issuer(custody, config.tokens.algorithm)?;
         let identifier = Identifier::new(Arc::clone(&authenticator), issuers, clock);
         let mut identifier = identifier.with_own_tokens(own);
         if config.service_accounts {

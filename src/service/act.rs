@@ -120,7 +120,7 @@ impl Act<'_> {
         let asker = self.asker;
         match (&asker.world, asker.caller.standing) {
             (Some(world), _) => world.roles(asker.caller.subject(), asker.now),
-            (None, Standing::Internal(role)) => vec![role.into()],
+            (None, Standing::Internal(program)) => vec![program.role().into()],
             (None, Standing::Remote(_)) => Vec::new(),
         }
     }

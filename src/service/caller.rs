@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::keys::TenantId;
-use crate::policy::{CredentialKind, Principal, PrincipalId, Role, Subject};
+use crate::policy::{CredentialKind, Principal, PrincipalId, ProgramRole, Subject};
 
 /// Who calls, and from where.
 #[derive(Clone, Debug)]
@@ -32,8 +32,8 @@ pub struct Asks {
 pub(super) enum Standing {
     /// From rows: it came over the network, from this address.
     Remote(SocketAddr),
-    /// It is a part of this program and has this one role.
-    Internal(Role),
+    /// It is a part of this program and has its one role.
+    Internal(ProgramRole),
 }
 
 // === impl Caller ===
@@ -83,13 +83,13 @@ impl Caller {
     /// it its role: no certificate leads here.
     pub fn scheduler(tenant: TenantId) -> Self {
         let principal = Principal::new(PrincipalId::scheduler(), tenant);
-        Self::internal(principal, Role::Scheduler)
+        Self::internal(principal, ProgramRole::Scheduler)
     }
 
     /// Whoever runs the program with the key file on the database itself, at work in `tenant`.
     pub fn installer(tenant: TenantId) -> Self {
         let principal = Principal::new(PrincipalId::installer(), tenant);
-        Self::internal(principal, Role::Installer)
+        Self::internal(principal, ProgramRole::Installer)
     }
 
     /// Who.
@@ -102,7 +102,7 @@ impl Caller {
         &self.subject
     }
 
-    fn internal(principal: Principal, role: Role) -> Self {
+    fn internal(principal: Principal, role: ProgramRole) -> Self {
         let subject = Arc::new(Subject::new(principal, CredentialKind::Internal));
         Self {
             subject,

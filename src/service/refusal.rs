@@ -7,7 +7,7 @@ use crate::crypto::{ContextError, OpenFailure, RewrapFailure, VersionZero, WrapF
 use crate::custody::CustodyError;
 use crate::keys::{CampaignId, IllegalStep, KeyRefusal, QuotaExceeded, State, StoreNumber};
 use crate::limits::Limited;
-use crate::policy::{Denied, RoleName};
+use crate::policy::{Denied, PrincipalId, RoleName};
 use crate::trail::TrailError;
 
 use super::error_reason::ErrorReason;
@@ -77,11 +77,14 @@ pub enum Refusal {
         /// Where both would work.
         store: StoreNumber,
     },
-    /// The subject holds a role that excludes the one to be given.
+    /// Somebody would hold two roles that exclude each other.
     #[error(
-        "{wanted} and {held} exclude each other, and the subject holds {held}; take that away first"
+        "{wanted} and {held} exclude each other, and {}; take that away first",
+        holding(member.as_ref(), held)
     )]
     SeparationOfDuties {
+        /// Who, where it is a member of the group that it is about.
+        member: Option<PrincipalId>,
         /// What it holds.
         held: RoleName,
         /// What it was to be given.
@@ -277,6 +280,14 @@ impl Refusal {
             | Self::QuotaExceeded(_)
             | Self::TooLarge { .. } => true,
         }
+    }
+}
+
+/// Who holds a role that stands in the way.
+fn holding(member: Option<&PrincipalId>, held: &RoleName) -> String {
+    match member {
+        Some(member) => format!("the member {member} holds or would hold {held}"),
+        None => format!("the subject holds {held}"),
     }
 }
 

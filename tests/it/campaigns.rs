@@ -16,7 +16,6 @@ use bulla::keys::{
 };
 use bulla::policy::{
     Action, CredentialKind, Permit, Principal, PrincipalId, Role, Subject, SubjectRef,
-    decide_internal,
 };
 use bulla::service::{
     BindRole, Caller, CampaignOrder, CampaignView, CreateCampaign, CreateKey, Desk, GetCampaign,
@@ -27,7 +26,10 @@ use bulla::store::MemoryStore;
 use bulla::trail::{RealDisk, Trail};
 use proptest::prelude::*;
 
+use crate::permits;
+
 /// 2026-09-21.
+
 const START: i64 = 1_790_000_000_000;
 
 /// A program but for the network, with a key, two stores and a campaign over both.
@@ -105,7 +107,7 @@ impl Program {
     }
 
     pub(crate) fn permit(&self, action: Action, role: Role) -> Permit {
-        decide_internal(&self.principal("manager"), role, action).unwrap()
+        permits::permit(&self.principal("manager"), role, action)
     }
 
     async fn bind(&self, name: &str, role: Role) {

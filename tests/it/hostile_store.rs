@@ -9,10 +9,12 @@ use bulla::clock::ManualClock;
 use bulla::crypto::OsRandom;
 use bulla::custody::{self, CustodyError, Installed, KeyFile};
 use bulla::keys::{KeyId, ScanId, StoreNumber};
-use bulla::policy::{Action, Principal, PrincipalId, Role, decide_internal};
+use bulla::policy::{Action, Principal, PrincipalId, Role};
 use bulla::store::{
     Changes, Commit, MemoryStore, Row, RowKey, Scan, Store, StoreError, StoreStatus,
 };
+
+use crate::permits;
 
 const ASKED: KeyId = KeyId::from_bytes([1; 16]);
 const OTHER: KeyId = KeyId::from_bytes([2; 16]);
@@ -90,7 +92,7 @@ async fn f05_an_authentic_row_of_another_key_passes_for_nothing() {
     let tenant = custody.add_tenant("demo").await.unwrap();
     let id = PrincipalId::parse("spiffe://demo.bulla/manager").unwrap();
     let principal = Principal::new(id, tenant);
-    let permit = decide_internal(&principal, Role::KeyManager, Action::RetireCheck).unwrap();
+    let permit = permits::permit(&principal, Role::KeyManager, Action::RetireCheck);
 
     let number = StoreNumber::new(1).unwrap();
     let mut changes = custody.change(&permit).unwrap();

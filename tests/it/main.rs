@@ -20,6 +20,7 @@ mod listener;
 mod memory_scan;
 mod openmetrics;
 mod outbox;
+mod permits;
 mod postgres;
 mod rewrap;
 mod rotation;

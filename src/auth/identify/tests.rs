@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::*;
 use crate::auth::forge::{NOW, PAIRS, Pair, claims, claims_with, key_set, pair};
-use crate::auth::own::{OWN_AUDIENCE, OwnIssuer, OwnToken};
+use crate::auth::own::{OWN_AUDIENCE, OwnIssuer, OwnKey, OwnToken};
 use crate::auth::provider::KeyAges;
 use crate::auth::provider::tests::Fake;
 use crate::auth::tests::{Authority, domain};
@@ -76,7 +76,7 @@ fn world() -> World {
         },
         keys: IssuerKeys::fixed("other", other, Arc::clone(&time)),
     };
-    let own = Arc::new(OwnIssuer::new("bulla:test", &[5; 32], &[]).unwrap());
+    let own = Arc::new(OwnIssuer::new("bulla:test", OwnKey::Ed25519(&[5; 32]), &[]).unwrap());
     let directory = Arc::new(Directory(AtomicUsize::new(0)));
     let issuers = vec![TokenIssuer { rules: rules(), keys }, other];
     let identifier = Identifier::new(Arc::clone(&authenticator), issuers, time)

@@ -1,22 +1,25 @@
 //! Tokens of this installation's own: what a caller exchanges its proof for (RFC 8693 semantics).
 //!
-//! Signed with Ed25519 (RFC 8037), typed `at+jwt` (RFC 9068), good for [`OWN_LIFETIME_SECONDS_MAX`] at
+//! Signed by EdDSA or ES256, typed `at+jwt` (RFC 9068), good for [`OWN_LIFETIME_SECONDS_MAX`] at
 //! most. Without an end user, `sub` is the principal; with one, `sub` is the end user and `act` the
 //! principal that acts for them, and inside it whoever acted before (RFC 8693, section 4.1). Never
 //! widens anything, and never speaks of a tenant but the one that it was made in.
 
 mod parse;
+mod signing;
 
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::token::{Jws, KeySet, TOKEN_BYTES_MAX, TokenError, Verified};
 use crate::policy::{PrincipalId, Scope, Subject};
+
+use signing::SigningKey;
+
+pub use signing::OwnKey;
 
 /// The longest that a token of this installation's own is good for: 15 minutes.
 pub const OWN_LIFETIME_SECONDS_MAX: i64 = 900;
@@ -36,8 +39,7 @@ pub trait OwnTokens: Send + Sync {
 /// This installation as an issuer.
 pub struct OwnIssuer {
     issuer: String,
-    signing: Ed25519KeyPair,
-    signing_id: String,
+    signing: SigningKey,
     keys: KeySet,
     key_set: String,
 }
@@ -76,27 +78,25 @@ pub enum OwnTokenError {
 // === impl OwnIssuer ===
 
 impl OwnIssuer {
-    /// An issuer that signs with the first seed and also verifies with the earlier ones.
+    /// An issuer that signs with the first key and also verifies with the others, each by its own
+    /// algorithm. All are published, so that those who verify know a key before anything is signed with
+    /// it, and still know it afterwards.
     ///
     /// # Errors
-    /// The library refuses a seed.
+    /// The library refuses a key.
     pub fn new(
         issuer: &str,
-        seed: &[u8; 32],
-        earlier_seeds: &[[u8; 32]],
+        signing: OwnKey<'_>,
+        others: &[OwnKey<'_>],
     ) -> Result<Self, OwnTokenError> {
-        let pair = |seed: &[u8; 32]| {
-            Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| OwnTokenError::Key)
-        };
-        let signing = pair(seed)?;
-        let mut public = vec![published(&signing)];
-        for seed in earlier_seeds {
-            public.push(published(&pair(seed)?));
+        let signing = SigningKey::new(signing)?;
+        let mut public = vec![signing.published.clone()];
+        for other in others {
+            public.push(SigningKey::new(*other)?.published);
         }
-        let signing_id = key_id(&signing);
         let key_set = json!({ "keys": public }).to_string();
         let keys = KeySet::parse(key_set.as_bytes()).map_err(|_| OwnTokenError::Key)?;
-        Ok(Self { issuer: issuer.to_owned(), signing, signing_id, keys, key_set })
+        Ok(Self { issuer: issuer.to_owned(), signing, keys, key_set })
     }
 
     /// The JSON Web Key Set (RFC 7517) with which others verify its tokens.
@@ -112,13 +112,15 @@ impl OwnIssuer {
         if !(1..=OWN_LIFETIME_SECONDS_MAX).contains(&token.lifetime_seconds) {
             return Err(OwnTokenError::Lifetime);
         }
-        let header = json!({ "alg": "EdDSA", "kid": self.signing_id, "typ": TOKEN_TYPE });
+        let header = json!({
+            "alg": self.signing.algorithm().name(), "kid": self.signing.id, "typ": TOKEN_TYPE
+        });
         let claims = self.claims(token, id, now);
         let part = |value: String| URL_SAFE_NO_PAD.encode(value);
         let signed =
             format!("{}.{}", part(header.to_string()), part(Value::Object(claims).to_string()));
-        let signature = self.signing.sign(signed.as_bytes());
-        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()));
+        let signature = self.signing.sign(signed.as_bytes())?;
+        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
         if token.len() > TOKEN_BYTES_MAX { Err(OwnTokenError::TooLong) } else { Ok(token) }
     }
 
@@ -193,25 +195,6 @@ fn restrictions(scope: &Scope) -> Value {
         "encryption_context": scope.encryption_context,
         "networks": scope.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
-}
-
-/// The key as others see it.
-fn published(pair: &Ed25519KeyPair) -> Value {
-    json!({
-        "kty": "OKP",
-        "crv": "Ed25519",
-        "x": URL_SAFE_NO_PAD.encode(pair.public_key()),
-        "kid": key_id(pair),
-        "alg": "EdDSA",
-        "use": "sig",
-    })
-}
-
-/// The thumbprint of the public key (RFC 7638): nobody has to agree on a name.
-fn key_id(pair: &Ed25519KeyPair) -> String {
-    let x = URL_SAFE_NO_PAD.encode(pair.public_key());
-    let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
-    URL_SAFE_NO_PAD.encode(Sha256::digest(canonical))
 }
 
 const TOKEN_TYPE: &str = "at+jwt";

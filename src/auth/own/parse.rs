@@ -16,7 +16,8 @@ use crate::policy::{
 
 /// What the token says at `now`, if its signature holds.
 pub(super) fn accept(token: &Jws<'_>, issuer: &str, now: i64) -> Result<Verified, TokenError> {
-    if token.algorithm() != Algorithm::EdDsa {
+    // Which of the two is the key's, the key set says.
+    if !matches!(token.algorithm(), Algorithm::EdDsa | Algorithm::Es256) {
         return Err(TokenError::Algorithm);
     }
     if token.token_type().as_deref() != Some(TOKEN_TYPE) {

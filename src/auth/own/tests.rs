@@ -3,6 +3,8 @@
 
 use serde_json::json;
 
+use aws_lc_rs::signature::Ed25519KeyPair;
+
 use super::*;
 use crate::auth::forge::{NOW, Pair, claims};
 use crate::auth::token::Algorithm;
@@ -12,7 +14,7 @@ use crate::policy::{Action, CredentialKind, GroupName, Network, Principal};
 const ONE: TenantId = TenantId::from_bytes([1; 16]);
 
 fn issuer() -> OwnIssuer {
-    OwnIssuer::new("bulla:one", &[5; 32], &[]).unwrap()
+    OwnIssuer::new("bulla:one", OwnKey::Ed25519(&[5; 32]), &[]).unwrap()
 }
 
 fn token() -> OwnToken {
@@ -76,10 +78,10 @@ fn a05_a_token_for_another_service_or_installation_is_not_taken_here() {
     let other = OwnToken { audience: "https://files.example".to_owned(), ..token() };
     let text = issuer().sign(&other, &[1; 16], NOW).unwrap();
     assert_eq!(read(&issuer(), &text, NOW).unwrap_err(), TokenError::Audience);
-    let elsewhere = OwnIssuer::new("bulla:two", &[5; 32], &[]).unwrap();
+    let elsewhere = OwnIssuer::new("bulla:two", OwnKey::Ed25519(&[5; 32]), &[]).unwrap();
     let text = elsewhere.sign(&token(), &[1; 16], NOW).unwrap();
     assert_eq!(read(&issuer(), &text, NOW).unwrap_err(), TokenError::UnknownIssuer);
-    let stranger = OwnIssuer::new("bulla:one", &[6; 32], &[]).unwrap();
+    let stranger = OwnIssuer::new("bulla:one", OwnKey::Ed25519(&[6; 32]), &[]).unwrap();
     let text = stranger.sign(&token(), &[1; 16], NOW).unwrap();
     assert_eq!(read(&issuer(), &text, NOW).unwrap_err(), TokenError::UnknownKey);
 }
@@ -87,9 +89,11 @@ fn a05_a_token_for_another_service_or_installation_is_not_taken_here() {
 #[test]
 fn a10_a_token_of_the_earlier_key_counts_while_that_is_kept() {
     let text = issuer().sign(&token(), &[1; 16], NOW).unwrap();
-    let rotated = OwnIssuer::new("bulla:one", &[6; 32], &[[5; 32]]).unwrap();
+    let rotated =
+        OwnIssuer::new("bulla:one", OwnKey::Ed25519(&[6; 32]), &[OwnKey::Ed25519(&[5; 32])])
+            .unwrap();
     assert!(read(&rotated, &text, NOW).is_ok());
-    let later = OwnIssuer::new("bulla:one", &[6; 32], &[]).unwrap();
+    let later = OwnIssuer::new("bulla:one", OwnKey::Ed25519(&[6; 32]), &[]).unwrap();
     assert_eq!(read(&later, &text, NOW).unwrap_err(), TokenError::UnknownKey);
 }
 
@@ -120,7 +124,7 @@ fn a02_a_token_that_does_not_say_all_of_it_is_refused() {
         lawful["tenant"] = json!(ONE.to_string());
         lawful
     };
-    let header = json!({"alg": "EdDSA", "kid": issuer().signing_id, "typ": "at+jwt"}).to_string();
+    let header = json!({"alg": "EdDSA", "kid": issuer().signing.id, "typ": "at+jwt"}).to_string();
     let asked = |name: &str, value: Value| {
         let mut claims = lawful.clone();
         match value {
@@ -158,7 +162,73 @@ fn a02_a_token_that_does_not_say_all_of_it_is_refused() {
         deep = json!({"sub": "service://a", "act": deep});
     }
     assert!(asked("act", deep).is_err());
-    let plain = json!({"alg": "EdDSA", "kid": issuer().signing_id, "typ": "JWT"}).to_string();
+    let plain = json!({"alg": "EdDSA", "kid": issuer().signing.id, "typ": "JWT"}).to_string();
     let text = pair.token_of("EdDSA", &plain, &lawful.to_string());
     assert_eq!(read(&issuer(), &text, NOW).unwrap_err(), TokenError::Type);
+}
+
+/// Signs by ES256, and still takes what was signed by EdDSA.
+fn by_p256() -> OwnIssuer {
+    OwnIssuer::new("bulla:one", OwnKey::P256(&[7; 32]), &[OwnKey::Ed25519(&[5; 32])]).unwrap()
+}
+
+#[test]
+fn a10_the_algorithm_is_replaced_without_a_token_that_stops_counting() {
+    let before =
+        OwnIssuer::new("bulla:one", OwnKey::Ed25519(&[5; 32]), &[OwnKey::P256(&[7; 32])]).unwrap();
+    let after = by_p256();
+    for (signer, algorithm) in [(&before, Algorithm::EdDsa), (&after, Algorithm::Es256)] {
+        let text = signer.sign(&token(), &[1; 16], NOW).unwrap();
+        assert_eq!(Jws::parse(&text).unwrap().algorithm(), algorithm);
+        for reader in [&before, &after] {
+            assert!(read(reader, &text, NOW).is_ok());
+        }
+    }
+    // Both show both keys, the one that signs first.
+    let shown = |issuer: &OwnIssuer| {
+        let set: Value = serde_json::from_str(issuer.key_set()).unwrap();
+        let keys = set["keys"].as_array().unwrap().iter();
+        keys.map(|key| key["alg"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (shown(&before), shown(&after)),
+        (
+            vec!["EdDSA".to_owned(), "ES256".to_owned()],
+            vec!["ES256".to_owned(), "EdDSA".to_owned()],
+        )
+    );
+}
+
+#[test]
+fn a01_a_token_of_our_own_counts_by_the_algorithm_of_its_key_alone() {
+    let issuer = by_p256();
+    let text = issuer.sign(&token(), &[1; 16], NOW).unwrap();
+    let (head, rest) = text.split_once('.').unwrap();
+    let head: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(head).unwrap()).unwrap();
+    let set: Value = serde_json::from_str(issuer.key_set()).unwrap();
+    for algorithm in ["EdDSA", "ES256", "ES384", "RS256", "PS256", "HS256", "none"] {
+        for key in set["keys"].as_array().unwrap() {
+            let mut head = head.clone();
+            head["alg"] = algorithm.into();
+            head["kid"] = key["kid"].clone();
+            let text = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(head.to_string()));
+            let is_its_own = algorithm == "ES256" && key["alg"] == "ES256";
+            assert_eq!(read(&issuer, &text, NOW).is_ok(), is_its_own, "{algorithm} {key}");
+        }
+    }
+}
+
+/// RFC 7515, appendix A.3: a key that others published, so that its public half and its thumbprint are
+/// not this program's word alone.
+#[test]
+fn a_published_key_is_the_public_half_of_its_secret() {
+    let secret = URL_SAFE_NO_PAD.decode("jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI").unwrap();
+    let secret: [u8; 32] = secret.try_into().unwrap();
+    let issuer = OwnIssuer::new("bulla:one", OwnKey::P256(&secret), &[]).unwrap();
+    let set: Value = serde_json::from_str(issuer.key_set()).unwrap();
+    let key = &set["keys"][0];
+    assert_eq!(key["x"], "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU");
+    assert_eq!(key["y"], "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+    assert!(OwnIssuer::new("bulla:one", OwnKey::P256(&[0; 32]), &[]).is_err());
+    assert!(OwnIssuer::new("bulla:one", OwnKey::P256(&[0xff; 32]), &[]).is_err());
 }

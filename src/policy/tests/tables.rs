@@ -1,7 +1,7 @@
 //! Every role and relation against every action.
 
 use super::*;
-use crate::policy::{Role, decide_internal};
+use crate::policy::{ProgramRole, Role, decide_internal};
 
 fn in_tenant(tenant: TenantId, mut asked: Asked) -> Asked {
     asked.subject.principal = Principal::new(asked.subject.principal.id().clone(), tenant);
@@ -110,13 +110,15 @@ fn gives(relation: RelationName, action: Action) -> bool {
 #[test]
 fn d14_the_programs_own_roles_have_their_table_and_no_row_gives_them() {
     let principal = subject(APP).principal;
-    for role in [Role::Scheduler, Role::Installer] {
+    for program in ProgramRole::ALL {
+        let role = program.role();
         assert!(RoleName::parse(role.name()).is_err());
+        assert!(!Role::ALL.contains(&role), "no row can give {role}");
         for action in Action::ALL {
-            let permit = decide_internal(&principal, role, *action);
+            let permit = decide_internal(&principal, program, *action);
             assert_eq!(permit.is_ok(), role.actions().contains(action), "{role} {action:?}");
         }
     }
-    let permit = decide_internal(&principal, Role::Scheduler, Action::RotateKey).unwrap();
+    let permit = decide_internal(&principal, ProgramRole::Scheduler, Action::RotateKey).unwrap();
     assert!(permit.opens(facts(1, "").id) && permit.decided_by().is_empty());
 }

@@ -1,28 +1,69 @@
 //! Separation of duties: the pairs of roles that nobody holds together.
 
-use crate::policy::{CredentialKind, Principal, PrincipalId, Role, RoleName, Subject, SubjectRef};
+use crate::policy::{Membership, Relation, RelationName, Role, RoleName, SubjectRef};
 use crate::service::perform::Act;
 use crate::service::refusal::Refusal;
 
-/// Refuses a role that excludes one which the subject holds already, itself or by a group. Those whom a
-/// group's role reaches besides are not looked through: a decision about them denies by itself.
+/// Refuses a role that excludes one which the subject holds already, itself or by a group, or which a
+/// member of the group that gets it holds. Whom a proof asserts to be in a group is not known here: a
+/// decision about them denies by itself.
 pub(super) async fn keep_apart(
     act: &Act<'_>,
     subject: &SubjectRef,
     wanted: &RoleName,
 ) -> Result<(), Refusal> {
-    // For a group, whoever holds nothing but by being its member.
-    let (id, groups) = match subject {
-        SubjectRef::Principal(id) => (id.clone(), Vec::new()),
-        SubjectRef::Members(group) => (PrincipalId::installer(), vec![group.clone()]),
-    };
-    let principal = Principal::new(id, act.permit.tenant());
-    let subject = Subject { groups, ..Subject::new(principal, CredentialKind::Internal) };
-    let held = act.world().await?.roles(&subject, act.custody.now());
-    match held.into_iter().find(|held| exclude(held, wanted)) {
-        Some(held) => Err(Refusal::SeparationOfDuties { held, wanted: wanted.clone() }),
-        None => Ok(()),
+    let (world, now) = (act.world().await?, act.custody.now());
+    let membership = Membership::after(&world, &[], &[]);
+    let held = membership.roles(subject, now).into_iter().find(|held| exclude(held, wanted));
+    if let Some(held) = held {
+        return Err(Refusal::SeparationOfDuties { held, wanted: wanted.clone(), member: None });
     }
+    let SubjectRef::Members(group) = subject else { return Ok(()) };
+    for member in membership.members(group) {
+        let holder = SubjectRef::Principal(member.clone());
+        let held = membership.roles(&holder, now).into_iter().find(|held| exclude(held, wanted));
+        if let Some(held) = held {
+            let member = Some(member.clone());
+            return Err(Refusal::SeparationOfDuties { held, wanted: wanted.clone(), member });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses tuples by which somebody would hold two roles that exclude each other: whoever becomes a
+/// member, and the members of a group that becomes one.
+pub(super) async fn keep_members_apart(
+    act: &Act<'_>,
+    added: &[Relation],
+    removed: &[Relation],
+) -> Result<(), Refusal> {
+    let (world, now) = (act.world().await?, act.custody.now());
+    let membership = Membership::after(&world, added, removed);
+    let joining = added.iter().filter(|tuple| tuple.name == RelationName::Member);
+    for tuple in joining {
+        let inside = match &tuple.subject {
+            SubjectRef::Principal(_) => Vec::new(),
+            SubjectRef::Members(group) => membership.members(group),
+        };
+        let inside = inside.into_iter().map(|member| SubjectRef::Principal(member.clone()));
+        for holder in inside.chain([tuple.subject.clone()]) {
+            let roles = membership.roles(&holder, now);
+            if let Some((held, wanted)) = torn(&roles) {
+                let member = match holder {
+                    SubjectRef::Principal(id) => Some(id),
+                    SubjectRef::Members(_) => None,
+                };
+                return Err(Refusal::SeparationOfDuties { held, wanted, member });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Two of these roles that nobody holds together.
+fn torn(roles: &[RoleName]) -> Option<(RoleName, RoleName)> {
+    let other = |one: &RoleName| roles.iter().find(|other| exclude(one, other)).cloned();
+    roles.iter().find_map(|one| Some((one.clone(), other(one)?)))
 }
 
 fn exclude(one: &RoleName, other: &RoleName) -> bool {
@@ -42,7 +83,8 @@ mod tests {
     use super::*;
     use crate::keys::{KeyId, TenantId, Timestamp};
     use crate::policy::{
-        Action, Circumstances, Denied, HeldRole, KeyFacts, Material, Question, Target, World,
+        Action, Circumstances, CredentialKind, Denied, HeldRole, KeyFacts, Material, Principal,
+        PrincipalId, Question, Subject, Target, World,
     };
 
     #[test]

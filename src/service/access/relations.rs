@@ -7,7 +7,7 @@ use crate::service::change::{Change, Changed};
 use crate::service::perform::{About, Act, UseCase};
 use crate::service::refusal::Refusal;
 
-use super::own;
+use super::{duties, own};
 
 /// Adds tuples and removes tuples, all or none. Cycles of groups are lawful.
 pub struct WriteRelations {
@@ -78,6 +78,7 @@ impl Change for WriteRelations {
             act.also_about(&tuple.subject)?;
             changes.write_relation(tuple, is_to_be).await?;
         }
+        duties::keep_members_apart(act, &self.add, &self.remove).await?;
         Ok(Changed { changes, past: Past::default() })
     }
 

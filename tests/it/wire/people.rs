@@ -158,3 +158,65 @@ async fn a_service_account_has_two_credentials_at_most_and_each_is_shown_once(se
     operator.delete_service_account(delete).await.unwrap();
     assert!(operator.list_credentials(list).await.unwrap().credentials.is_empty());
 }
+
+/// A group of groups votes: whoever is in it twice has one vote, and a vote counts for as long as its
+/// voter is a member.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d13_members_of_nested_groups_vote_once_and_who_has_left_no_longer_counts() {
+    let server = crate::server::TestServer::start();
+    let operator = server.client("operator").await;
+    let tuple = |object: &str, subject: &str| kms::Relation {
+        object: object.to_owned(),
+        relation: "member".to_owned(),
+        subject: subject.to_owned(),
+    };
+    let of_approver1 = tuple("group:inner", &spiffe_id("approver1"));
+    let write = |add: Vec<kms::Relation>, remove: Vec<kms::Relation>| {
+        let asked = kms::WriteRelationsRequest { add, remove, ..Default::default() };
+        let operator = operator.clone();
+        async move { operator.write_relations(asked).await.unwrap() }
+    };
+    let tuples = vec![
+        tuple("group:board", "group:inner#member"),
+        tuple("group:inner", &spiffe_id("approver")),
+        tuple("group:board", &spiffe_id("approver")),
+        of_approver1.clone(),
+    ];
+    write(tuples, vec![]).await;
+    let rule = kms::ApprovalRule {
+        action: "access.bind_role".to_owned(),
+        group: "board".to_owned(),
+        needed: 2,
+        lifetime: None,
+    };
+    let rule = kms::PutApprovalRuleRequest { rule: Some(rule), ..Default::default() };
+    operator.put_approval_rule(rule).await.unwrap();
+    let bind = kms::BindRoleRequest {
+        principal: spiffe_id("nobody"),
+        role: "key-user".to_owned(),
+        ..Default::default()
+    };
+    let proposing = Proposing::new("a second pair of hands", false);
+    operator.proposing(&proposing).bind_role(bind.clone()).await.unwrap_err();
+    let made = proposing.made().unwrap().clone();
+    let vote = kms::ApproveRequest {
+        proposal_id: made.proposal_id.clone(),
+        digest: made.digest.clone(),
+        ..Default::default()
+    };
+    let approved = operator.with_approval(&made.proposal_id).unwrap();
+    let required = (Code::FailedPrecondition, "APPROVAL_REQUIRED".to_owned());
+    // In the group by two ways, and one vote.
+    let approver = server.client("approver").await;
+    approver.approve(vote.clone()).await.unwrap();
+    assert_eq!(refused(approver.approve(vote.clone()).await).1, "PROPOSAL_STATE");
+    assert_eq!(refused(approved.bind_role(bind.clone()).await), required);
+    // In it only by a group inside it.
+    server.client("approver1").await.approve(vote.clone()).await.unwrap();
+    write(vec![], vec![of_approver1.clone()]).await;
+    assert_eq!(refused(approved.bind_role(bind.clone()).await), required);
+    // One of the two ways is enough to stay.
+    write(vec![of_approver1], vec![tuple("group:board", &spiffe_id("approver"))]).await;
+    approved.bind_role(bind.clone()).await.unwrap();
+    assert_eq!(refused(approved.bind_role(bind).await), required);
+}

@@ -8,6 +8,7 @@ on_both_stores!(
     d06_relations_are_written_all_or_none,
     d09_nobody_changes_what_they_hold_themselves_nor_what_a_group_of_theirs_holds,
     roles_that_exclude_each_other_are_not_given_to_one_subject,
+    d09_no_member_of_a_group_is_given_a_role_that_excludes_one_it_holds,
 );
 
 async fn a_relation_to_a_ring_holds_for_the_keys_in_it_and_in_the_rings_inside_it(server: Shared) {
@@ -135,4 +136,44 @@ async fn roles_that_exclude_each_other_are_not_given_to_one_subject(server: Shar
             assert_eq!(refused(bind(&operator, &member, wanted).await), excluded, "{wanted}");
         }
     }
+}
+
+async fn d09_no_member_of_a_group_is_given_a_role_that_excludes_one_it_holds(server: Shared) {
+    let operator = server.client("operator").await;
+    let (inner, outer) = (fresh("inner"), fresh("outer"));
+    let member = format!("spiffe://one.test/{}", fresh("torn"));
+    let (of_inner, of_outer) = (format!("group:{inner}#member"), format!("group:{outer}#member"));
+    let apart = (Code::FailedPrecondition, "SEPARATION_OF_DUTIES".to_owned());
+    relate(&operator, &[format!("{of_inner}@{member}"), format!("{of_outer}@{of_inner}")], &[])
+        .await
+        .unwrap();
+    bind(&operator, &member, "key-user").await.unwrap();
+    // The role would reach the member through both groups.
+    for group in [&of_inner, &of_outer] {
+        let error = bind(&operator, group, "auditor").await.unwrap_err();
+        assert!(
+            error.message().contains(&member) && error.message().contains("key-user"),
+            "{error}"
+        );
+        assert_eq!(refused(Err::<(), _>(error)), apart);
+    }
+    // And a group whose role excludes it takes neither the member nor a group that it is in.
+    let auditors = fresh("auditors");
+    bind(&operator, &format!("group:{auditors}#member"), "auditor").await.unwrap();
+    for joining in [&member, &of_inner, &of_outer] {
+        let told = [format!("group:{auditors}#member@{joining}")];
+        assert_eq!(refused(relate(&operator, &told, &[]).await), apart, "{joining}");
+    }
+    // Once the member has left, both are lawful; and what leaves in the same call is gone.
+    let told = [format!("group:{auditors}#member@{of_outer}")];
+    relate(&operator, &told, &[format!("{of_inner}@{member}")]).await.unwrap();
+    assert_eq!(refused(relate(&operator, &[format!("{of_inner}@{member}")], &[]).await), apart);
+    // Two groups at once, of which neither alone would.
+    let (users, readers) = (fresh("users"), fresh("readers"));
+    bind(&operator, &format!("group:{users}#member"), "key-user").await.unwrap();
+    bind(&operator, &format!("group:{readers}#member"), "auditor").await.unwrap();
+    let newcomer = format!("spiffe://one.test/{}", fresh("new"));
+    let told = [&users, &readers].map(|group| format!("group:{group}#member@{newcomer}"));
+    assert_eq!(refused(relate(&operator, &told, &[]).await), apart);
+    relate(&operator, &told[..1], &[]).await.unwrap();
 }
