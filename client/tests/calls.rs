@@ -315,7 +315,7 @@ async fn the_messages_of_a_stream_come_in_order_and_then_its_failure() {
     .await;
     let client = Client::connect(fake.config()).await.unwrap();
     let request = kms::TailRecordsRequest { last: 3, filter: None };
-    let mut records = client.tail_records(request).await.unwrap();
+    let mut records = client.tail_records(request.clone()).await.unwrap();
     for sequence in 1..=3 {
         let record = records.message().await.unwrap().unwrap().record.unwrap();
         assert_eq!(record.sequence, sequence);

@@ -29,7 +29,6 @@ use proptest::prelude::*;
 use crate::permits;
 
 /// 2026-09-21.
-
 const START: i64 = 1_790_000_000_000;
 
 /// A program but for the network, with a key, two stores and a campaign over both.

@@ -375,6 +375,14 @@ fn the_command_line_is_as_the_transcripts_say() {
 #[test]
 fn the_operators_chapters_on_rotation_do_what_they_say() {
     let server = TestServer::start();
-    let chapters = ["Who may do what", "Rotate", "Retire a version", "A key may have leaked"];
+    let chapters = [
+        "Who may do what",
+        "Tenants",
+        "Limits",
+        "More than one person",
+        "Rotate",
+        "Retire a version",
+        "A key may have leaked",
+    ];
     crate::transcripts::play_page("operations.md", &chapters, &server);
 }

@@ -636,6 +636,17 @@ pub struct CampaignClaimBody {
     #[prost(bytes = "vec", tag = "1")]
     pub campaign_id: ::prost::alloc::vec::Vec<u8>,
 }
+/// Kind 30, id = u64 sequence of the audit record that announced the change. It is in the change's own
+/// commit, so that a program that was stopped between the two knows whether there was one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutboxBody {
+    /// The time of that record: the sequences of another log are not this one's.
+    #[prost(int64, tag = "1")]
+    pub started_time_us: i64,
+    /// Removed then.
+    #[prost(int64, tag = "2")]
+    pub due_time_ms: i64,
+}
 /// Kind 29, id = what is counted in UTF-8, such as "keys": how many rows of it the tenant has. Written in
 /// every commit that adds or removes one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
