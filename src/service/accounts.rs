@@ -8,6 +8,7 @@ use crate::custody::{Custody, NewSecret, Past, RequestKey, TrustedAccount, Trust
 use crate::keys::{AccountName, CredentialId, Description, KeyRef};
 use crate::policy::{Action, KeyFacts, Permit, PrincipalId, Scope, SubjectRef};
 
+use super::access::unconfined;
 use super::change::{Change, Changed};
 use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
@@ -104,6 +105,7 @@ impl Change for CreateServiceAccount {
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
+        unconfined(act)?;
         let mut scope = self.scope.clone();
         for key in &self.keys {
             let known = act.custody.key_facts(act.permit.tenant(), key).await?;
@@ -222,6 +224,7 @@ impl Change for CreateCredential {
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
+        unconfined(act)?;
         let account = act.custody.account(act.permit, &self.account).await?;
         let mut changes = act.custody.change(act.permit)?;
         let secret = changes.put_new_credential(&account, self.lifetime_ms).await?;

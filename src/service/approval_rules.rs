@@ -6,6 +6,7 @@ use crate::audit::Record;
 use crate::custody::{Custody, Past, RequestKey};
 use crate::policy::{Action, Permit};
 
+use super::access::unconfined;
 use super::change::{Change, Changed};
 use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
@@ -53,6 +54,7 @@ impl Change for PutApprovalRule {
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
+        unconfined(act)?;
         let was = act.custody.rule_on(act.permit, self.rule.action()).await?;
         let mut changes = act.custody.change(act.permit)?;
         changes.put_rule(self.rule.clone(), &was);
@@ -90,6 +92,7 @@ impl Change for DeleteApprovalRule {
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
+        unconfined(act)?;
         let was = act.custody.rule_on(act.permit, self.action).await?;
         if was.rule().is_none() {
             return Err(Refusal::invalid("action", "has no rule; see: bulla approval-rule list"));

@@ -17,6 +17,7 @@ mod json_lines;
 mod kill;
 mod layering;
 mod listener;
+mod matrix;
 mod memory_scan;
 mod openmetrics;
 mod outbox;

@@ -20,6 +20,8 @@ use crate::keys::Timestamp;
 use super::perform::Act;
 use super::refusal::Refusal;
 
+pub(super) use own::unconfined;
+
 pub use create_grant::CreateGrant;
 pub use explain::{Asked, Explain, Explained, Judgement};
 pub use grants::{ListGrants, RevokeGrant};

@@ -18,7 +18,7 @@ pub(super) async fn not_ones_own(act: &Act<'_>, policy: &ParsedPolicy) -> Result
 }
 
 /// Refuses a credential that is good for some keys only what reaches beyond any key.
-pub(super) fn unconfined(act: &Act<'_>) -> Result<(), Refusal> {
+pub(in crate::service) fn unconfined(act: &Act<'_>) -> Result<(), Refusal> {
     let scope = act.subject().scope.as_ref();
     match scope.is_some_and(|scope| !scope.keys.is_empty() || !scope.key_rings.is_empty()) {
         true => Err(Denied::OutOfScope.into()),
