@@ -38,12 +38,14 @@ ifdef BENCH_SMOKE
 bench: ## What it costs, in calls a second (BENCH_SMOKE=1: only that the benches run)
 	cargo bench --locked --profile dev --bench suite -- --test
 	cargo bench --locked --profile dev --bench census -- 10
+	cargo bench --locked --profile dev --bench rights -- --smoke
 	cargo bench --locked --profile dev --bench load --features bench-echo -- --smoke
 else
 bench:
 	cargo bench --locked --bench suite
 	cargo bench --locked --bench census
 	cargo bench --locked --bench policy
+	cargo bench --locked --bench rights
 	cargo bench --locked --bench load --features bench-echo
 endif
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use bulla::service::Refusal;
 use bulla_client::kms;
 use prost::Message;
 use prost_types::FileDescriptorSet;
@@ -24,6 +25,81 @@ fn f13_no_method_takes_key_material_from_outside() {
     assert!(methods.len() > 30);
     for word in ["Import", "Export", "Restore", "Wrap", "Unwrap"] {
         assert!(methods.iter().all(|name| !name.contains(word)), "{word}: {methods:?}");
+    }
+}
+
+/// What an attacker could guess byte by byte is compared in five places, and in none by what ends early.
+#[test]
+fn c04_what_is_secret_is_compared_in_constant_time_and_nowhere_else() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src")];
+    let mut constant: std::collections::BTreeMap<String, usize> = Default::default();
+    let mut early = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(root.join("src")).unwrap().display().to_string();
+            let text = fs::read_to_string(&path).unwrap();
+            // What tests compare is nobody's secret.
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            let count = text.matches(".ct_eq(").count();
+            if count > 0 {
+                constant.insert(name.clone(), count);
+            }
+            let is_of_tests = name.contains("tests") || name == "crypto/self_test.rs";
+            for line in text.lines().filter(|_| !is_of_tests) {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                for place in 1..words.len().saturating_sub(1) {
+                    let sides = [words[place - 1], words[place + 1]];
+                    let secret = |side: &str| {
+                        let last = side.rsplit('.').next().unwrap();
+                        ["secret", "secret_digest", "mac", "commitment", "thumbprint", "pin"]
+                            .iter()
+                            .any(|word| last.trim_end_matches([')', '(', '{', ',', ';']) == *word)
+                    };
+                    if ["==", "!="].contains(&words[place]) && sides.into_iter().any(secret) {
+                        early.push(format!("{name}: {}", line.trim()));
+                    }
+                }
+            }
+        }
+    }
+    let expected = [
+        ("auth/identify.rs", 1),
+        ("crypto/keys.rs", 2),
+        ("crypto/suite.rs", 1),
+        ("custody/credentials.rs", 1),
+    ];
+    assert_eq!(constant, expected.map(|(name, count)| (name.to_owned(), count)).into());
+    assert!(early.is_empty(), "{early:#?}");
+}
+
+/// What the log is told of a failure, its caller never is.
+#[test]
+fn i02_no_failure_tells_its_caller_a_path_a_statement_or_a_version() {
+    let problem = "open /var/lib/bulla/store.db: SQLite 3.51.3: SELECT body FROM rows".to_owned();
+    let refusals = [
+        Refusal::StoreUnavailable { problem: problem.clone() },
+        Refusal::AuditUnavailable { problem: problem.clone() },
+        Refusal::Internal { class: "row_tampered", problem: problem.clone() },
+    ];
+    for refusal in refusals {
+        assert_eq!(refusal.problem(), problem, "the log is told");
+        let text = refusal.to_string();
+        for word in ["/", "SELECT", "SQLite", "3.51", "row_tampered", "store.db"] {
+            assert!(!text.contains(word), "{text}");
+        }
+    }
+    // Nor why it was refused: that is in the record alone.
+    let classes = ["no_policy", "not_found", "out_of_scope", "other_tenant"];
+    let denied = classes.map(|class| Refusal::Denied { class }.to_string());
+    let closed = classes.map(|class| Refusal::InvalidCiphertext { class }.to_string());
+    for texts in [denied, closed] {
+        assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
     }
 }
 

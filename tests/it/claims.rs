@@ -51,6 +51,43 @@ fn every_test_that_security_md_names_exists() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+/// The classes of mistakes in who is who and who may do what, each with a test of its own or with a reason
+/// why there can be none.
+#[test]
+fn every_class_of_mistakes_in_identity_and_rights_has_its_test_or_a_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let (_, claims) = text.split_once("## Claims and their tests").unwrap();
+    let rows: Vec<Vec<&str>> = claims
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let code = code(root);
+    let numbered = |letter: char, last: u8| (1..=last).map(move |n| format!("{letter}{n:02}"));
+    let ids: Vec<String> = [('A', 13), ('B', 9), ('C', 5), ('D', 14)]
+        .into_iter()
+        .flat_map(|(letter, last)| numbered(letter, last))
+        .chain(["E01", "E07", "I02", "I06", "J07", "J08", "J10"].map(str::to_owned))
+        .collect();
+    assert_eq!(ids.len(), 48);
+    for id in ids {
+        let own: Vec<_> =
+            rows.iter().filter(|row| row[0].split(", ").any(|one| one == id)).collect();
+        assert!(!own.is_empty(), "{id} has no row");
+        // A test carries the id at the beginning of its name, or after another.
+        let small = id.to_lowercase();
+        let is_its = |name: &str| name.split('_').any(|word| word == small);
+        let has_test =
+            own.iter().flat_map(|row| row[2].split('`').skip(1).step_by(2)).any(|name| {
+                is_its(name)
+                    && ["(", "<"].iter().any(|next| code.contains(&format!("fn {name}{next}")))
+            });
+        let has_reason = own.iter().any(|row| row[2].starts_with("no test: "));
+        assert!(has_test || has_reason, "{id} has neither a test nor a reason");
+    }
+}
+
 /// Every source of the three packages.
 fn code(root: &Path) -> String {
     let mut folders: Vec<_> =

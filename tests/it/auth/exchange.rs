@@ -73,6 +73,33 @@ async fn a11_an_exchanged_token_does_what_was_asked_for_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn c05_a_proof_that_fails_gives_nothing_and_leaves_nothing_behind() {
+    let server = served();
+    let good = format!("Bearer {}", exchanged(&server, for_bulla()).await);
+    let mut damaged = good.clone();
+    // Well inside the signature: of its last letter not every bit counts.
+    let middle = good.len() - 40;
+    damaged.replace_range(middle..=middle, if &good[middle..=middle] == "A" { "B" } else { "A" });
+    let mut line = Line::open(&server, None).await.unwrap();
+    // Nobody before, in between and after: neither a success nor a failure is a session.
+    for _ in 0..3 {
+        assert!(is_unknown(&line.who_am_i(&[]).await));
+        let known = line.who_am_i(&[("authorization", &good)]).await.unwrap();
+        assert_eq!(known.principal, spiffe_id("app"));
+        assert!(is_unknown(&line.who_am_i(&[("authorization", &damaged)]).await));
+        // The refusal comes before the method, whatever that is: no reply beside the error.
+        for path in [GENERATE, DECRYPT, EXCHANGE] {
+            let answer = line.ask(path, &[], &[("authorization", &damaged)]).await;
+            assert_eq!(answer.unwrap_err().0, 16);
+        }
+    }
+    // Beside a good certificate it is not passed over either.
+    let mut app = Line::open(&server, Some("app")).await.unwrap();
+    assert!(is_unknown(&app.who_am_i(&[("authorization", &damaged)]).await));
+    assert_eq!(app.who_am_i(&[]).await.unwrap().principal, spiffe_id("app"));
+}
+
+#[tokio::test]
 async fn a11_a_bound_token_is_good_with_its_certificate_only() {
     let server = served();
     let asked = kms::ExchangeTokenRequest { bind_certificate: true, ..for_bulla() };
