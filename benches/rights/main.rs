@@ -35,7 +35,7 @@ pub(crate) struct Plan {
 fn main() -> ExitCode {
     let has = |name: &str| std::env::args().any(|argument| argument == name);
     let plan = if has("--bench") && !has("--smoke") {
-        Plan { pairs: 4_000, revocations: 100, lists: 20 }
+        Plan { pairs: 1_500, revocations: 100, lists: 20 }
     } else {
         Plan { pairs: 50, revocations: 3, lists: 1 }
     };

@@ -8,8 +8,11 @@ use bulla::census::{RunningScan, Scans};
 use bulla::clock::ManualClock;
 use bulla::crypto::OsRandom;
 use bulla::custody::{self, CustodyError, Installed, KeyFile};
-use bulla::keys::{KeyId, ScanId, StoreNumber};
-use bulla::policy::{Action, Principal, PrincipalId, Role};
+use bulla::keys::{Key, KeyId, KeyRef, RotationPeriod, ScanId, StoreNumber, Use};
+use bulla::policy::{
+    Action, Circumstances, CredentialKind, HeldRole, Material, Principal, PrincipalId, Question,
+    Role, Subject, SubjectRef, Target, World,
+};
 use bulla::store::{
     Changes, Commit, MemoryStore, Row, RowKey, Scan, Store, StoreError, StoreStatus,
 };
@@ -122,4 +125,68 @@ async fn f05_an_authentic_row_of_another_key_passes_for_nothing() {
     assert!(matches!(one, Some(CustodyError::Tampered { .. })), "{one:?}");
     let all = custody.scans_of(&permit, ASKED).await.err();
     assert!(matches!(all, Some(CustodyError::Tampered { .. })), "{all:?}");
+}
+
+/// Whatever code asks: a permit reads and uses the key that it was given for, and no other.
+#[tokio::test]
+async fn d03_a_permit_for_one_key_reads_and_uses_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let seal = KeyFile::create(&folder.path().join("root.key"), &OsRandom).unwrap();
+    let installed = Installed {
+        store: Arc::new(MemoryStore::default()),
+        clock: Arc::new(ManualClock::at_ms(1_790_000_000_000)),
+        random: Arc::new(OsRandom),
+        environment: "development".to_owned(),
+    };
+    let custody = custody::create(installed, &seal).await.unwrap();
+    let tenant = custody.add_tenant("demo").await.unwrap();
+    let principal = |name: &str| {
+        let id = PrincipalId::parse(&format!("spiffe://demo.bulla/{name}")).unwrap();
+        Principal::new(id, tenant)
+    };
+    let manages = decide_internal(&principal("manager"), Role::KeyManager, Action::CreateKey);
+    let manages = manages.unwrap();
+    let mut changes = custody.change(&manages).unwrap();
+    for id in [ASKED, OTHER] {
+        let present = custody.present().await.unwrap();
+        let (key, version) = Key::create(id, RotationPeriod::from_ms(0).unwrap(), present).unwrap();
+        changes.put_new_key(&key);
+        changes.put_new_version(id, version).unwrap();
+    }
+    changes.commit().await.unwrap();
+
+    let held = HeldRole { role: Role::KeyUser.into(), expire_time: None };
+    let user = principal("user");
+    let bindings = vec![(SubjectRef::Principal(user.id().clone()), vec![held])];
+    let world = World::new(tenant, Material { bindings, ..Material::default() });
+    let subject = Subject::new(user, CredentialKind::Certificate);
+    let facts = custody.key_facts(tenant, &KeyRef::Id(ASKED)).await.unwrap();
+    let circumstances = Circumstances {
+        now: custody.now(),
+        source: None,
+        environment: "development",
+        encryption_context: &[],
+    };
+    let question = Question {
+        subject: &subject,
+        action: Action::Decrypt,
+        target: Target::Key(&facts),
+        whom: None,
+        circumstances: &circumstances,
+    };
+    let permit = world.decide(&question).unwrap();
+    let own = custody.key_by_id(&permit, ASKED).await.unwrap();
+    let version = custody.version(&permit, ASKED, 1).await.unwrap();
+    assert!(custody.material(&permit, &own, &version, Use::Decrypt).is_ok());
+
+    assert!(matches!(custody.key_by_id(&permit, OTHER).await, Err(CustodyError::NotFound)));
+    assert!(matches!(custody.version(&permit, OTHER, 1).await, Err(CustodyError::NotFound)));
+    // Not with what somebody else was let read, either.
+    let other = custody.key_by_id(&manages, OTHER).await.unwrap();
+    let of_other = custody.version(&manages, OTHER, 1).await.unwrap();
+    let used = custody.material(&permit, &other, &of_other, Use::Decrypt);
+    assert!(matches!(used, Err(CustodyError::NotCovered)));
+    // Nor for another use of its own.
+    let used = custody.material(&permit, &own, &version, Use::Wrap);
+    assert!(matches!(used, Err(CustodyError::NotCovered)));
 }
