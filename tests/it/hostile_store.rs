@@ -144,8 +144,7 @@ async fn d03_a_permit_for_one_key_reads_and_uses_no_other() {
         let id = PrincipalId::parse(&format!("spiffe://demo.bulla/{name}")).unwrap();
         Principal::new(id, tenant)
     };
-    let manages = decide_internal(&principal("manager"), Role::KeyManager, Action::CreateKey);
-    let manages = manages.unwrap();
+    let manages = permits::permit(&principal("manager"), Role::KeyManager, Action::CreateKey);
     let mut changes = custody.change(&manages).unwrap();
     for id in [ASKED, OTHER] {
         let present = custody.present().await.unwrap();
