@@ -67,6 +67,8 @@ async fn main() {
         metrics: Arc::default(),
         limiter: Arc::default(),
         tokens: None,
+        hashed_keys: HashedKeys::default(),
+        unended: Unended::default(),
     });
     let desk = Desk::new(Arc::clone(&office), lane.clone());
     let manager = manager(&desk, tenant).await;
