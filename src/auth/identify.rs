@@ -21,6 +21,7 @@ use super::provider::IssuerKeys;
 use super::token::{IssuerRules, Jws, TokenError, Verified};
 use super::{AuthError, Authenticator, Certified, Peer};
 use crate::clock::Clock;
+use crate::keys::{CredentialId, TenantId};
 use crate::policy::Subject;
 
 /// The header with which a gateway passes on its end user's token.
@@ -39,6 +40,12 @@ pub trait CredentialDirectory: Send + Sync {
         credential: &PresentedCredential,
         source: IpAddr,
     ) -> Result<Arc<Subject>, AuthError>;
+
+    /// That a credential is alive, for a token that it was exchanged for.
+    ///
+    /// # Errors
+    /// As [`subject_of`](Self::subject_of).
+    async fn still(&self, tenant: TenantId, id: CredentialId) -> Result<(), AuthError>;
 }
 
 /// A configured issuer of tokens.
@@ -151,6 +158,12 @@ impl Identifier {
             if token.issuer()? == own.issuer() {
                 let verified = own.verify(&token, self.now_seconds())?;
                 let subject = Arc::new(verified.subject);
+                // What is revoked takes with it what it was exchanged for.
+                if let Some(id) = subject.credential {
+                    let directory = self.credentials.as_ref();
+                    let directory = directory.ok_or(AuthError::UnknownCredential)?;
+                    directory.still(subject.principal.tenant(), id).await?;
+                }
                 return Ok(Proven { subject, certificate: verified.certificate });
             }
         }

@@ -173,15 +173,28 @@ impl Custody {
         let matches = bool::from(Sha256::digest(secret).as_slice().ct_eq(&expected));
         let (record, account) = found?;
         let now = self.now();
-        if !matches || now >= record.expire_time || !account.credentials.contains(&id) {
+        if !matches || !is_alive(&record, &account, id, now) {
             return Err(CustodyError::NotFound);
         }
         let principal = principal_of(&account.name)?;
         let kind = CredentialKind::ServiceAccount;
         let mut subject = Subject::new(Principal::new(principal, tenant), kind);
         subject.scope = Some(Arc::new(account.scope.clone()));
+        subject.credential = Some(id);
         self.last_uses.note(&record, tenant, now, source);
         Ok(Arc::new(subject))
+    }
+
+    /// That this credential is alive, for a token that it was exchanged for. Why it is not is
+    /// [`CustodyError::NotFound`] always.
+    pub async fn still_credential(
+        &self,
+        tenant: TenantId,
+        id: CredentialId,
+    ) -> Result<(), CustodyError> {
+        let (record, account) = self.known_credential(tenant, id).await?;
+        let alive = is_alive(&record, &account, id, self.now());
+        if alive { Ok(()) } else { Err(CustodyError::NotFound) }
     }
 
     async fn known_credential(
@@ -390,3 +403,12 @@ const CREDENTIALS_MAX: usize = 2;
 const MINUTE_MS: u64 = 60_000;
 /// What is not noted for want of room is noted a minute later.
 const LAST_USES_MAX: usize = 100_000;
+
+fn is_alive(
+    record: &CredentialRecord,
+    account: &AccountRecord,
+    id: CredentialId,
+    now: Timestamp,
+) -> bool {
+    now < record.expire_time && account.credentials.contains(&id)
+}

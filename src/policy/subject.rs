@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::keys::{KeyId, KeyRing};
+use crate::keys::{CredentialId, KeyId, KeyRing};
 use crate::policy::action::Action;
 use crate::policy::principal::{Principal, PrincipalId, shown_as_text};
 use crate::policy::question::{KeyFacts, Question, Target};
@@ -40,6 +40,9 @@ pub struct Subject {
     pub end_user: Option<PrincipalId>,
     /// The most that the credential is good for; `None` restricts nothing.
     pub scope: Option<Arc<Scope>>,
+    /// The service account's credential that this proof is, or was exchanged for. It gives no right, and
+    /// no decision reads it: what it no longer proves, nobody asks about.
+    pub credential: Option<CredentialId>,
 }
 
 /// A group's name: 1 to 63 of `a-z 0-9 -`, beginning with a letter.
@@ -106,6 +109,7 @@ impl Subject {
             claims: BTreeMap::new(),
             end_user: None,
             scope: None,
+            credential: None,
         }
     }
 }

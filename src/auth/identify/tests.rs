@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,7 +19,7 @@ use crate::auth::tests::{Authority, domain};
 use crate::auth::token::tests::rules;
 use crate::auth::token::{KeySet, TenantRule};
 use crate::clock::ManualClock;
-use crate::keys::TenantId;
+use crate::keys::{CredentialId, TenantId};
 use crate::policy::{CredentialKind, Principal, PrincipalId};
 
 const ONE: TenantId = TenantId::from_bytes([1; 16]);
@@ -27,7 +27,11 @@ const TWO: TenantId = TenantId::from_bytes([2; 16]);
 const APP: &str = "spiffe://demo.bulla/app";
 
 /// One account's credential, and no other.
-struct Directory(AtomicUsize);
+#[derive(Default)]
+struct Directory {
+    asked: AtomicUsize,
+    revoked: AtomicBool,
+}
 
 #[async_trait]
 impl CredentialDirectory for Directory {
@@ -36,11 +40,18 @@ impl CredentialDirectory for Directory {
         credential: &PresentedCredential,
         _source: IpAddr,
     ) -> Result<Arc<Subject>, AuthError> {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let known = credential.id() == &[7; 16] && credential.secret() == &[8; 32];
         let id = PrincipalId::parse("service://billing").unwrap();
-        let subject = Subject::new(Principal::new(id, ONE), CredentialKind::ServiceAccount);
+        let mut subject = Subject::new(Principal::new(id, ONE), CredentialKind::ServiceAccount);
+        subject.credential = Some(CredentialId::from_bytes([7; 16]));
         if known { Ok(Arc::new(subject)) } else { Err(AuthError::UnknownCredential) }
+    }
+
+    async fn still(&self, tenant: TenantId, id: CredentialId) -> Result<(), AuthError> {
+        let known = tenant == ONE && id == CredentialId::from_bytes([7; 16]);
+        let alive = known && !self.revoked.load(Ordering::SeqCst);
+        if alive { Ok(()) } else { Err(AuthError::UnknownCredential) }
     }
 }
 
@@ -77,7 +88,7 @@ fn world() -> World {
         keys: IssuerKeys::fixed("other", other, Arc::clone(&time)),
     };
     let own = Arc::new(OwnIssuer::new("bulla:test", OwnKey::Ed25519(&[5; 32]), &[]).unwrap());
-    let directory = Arc::new(Directory(AtomicUsize::new(0)));
+    let directory = Arc::new(Directory::default());
     let issuers = vec![TokenIssuer { rules: rules(), keys }, other];
     let identifier = Identifier::new(Arc::clone(&authenticator), issuers, time)
         .with_own_tokens(Arc::new(Arc::clone(&own)))
@@ -306,12 +317,42 @@ async fn a12_a_damaged_credential_costs_no_look_and_a_wrong_one_is_refused() {
     damaged.replace_range(20..21, if &damaged[20..21] == "A" { "B" } else { "A" });
     let refused = world.who(&[("authorization", &damaged)]).await;
     assert_eq!(refused, Err(AuthError::MalformedCredential));
-    assert_eq!(world.directory.0.load(Ordering::SeqCst), 0);
+    assert_eq!(world.directory.asked.load(Ordering::SeqCst), 0);
     let refused = world.who(&[("authorization", &credential(9))]).await;
     assert_eq!(refused, Err(AuthError::UnknownCredential));
     let other = bearer(&PresentedCredential::render(TWO, &[7; 16], &[8; 32]));
     let refused = world.who(&[("authorization", &other)]).await;
     assert_eq!(refused, Err(AuthError::UnknownCredential), "of another tenant than it says");
+}
+
+#[tokio::test]
+async fn d11_a_token_ends_with_the_credential_that_it_was_exchanged_for() {
+    let world = world();
+    let peer = world.peer(None);
+    let subject = world.asked(&peer, &[("authorization", &credential(8))]).await.unwrap();
+    let token = |tenant, credential| {
+        let mut subject = Subject::clone(&subject);
+        subject.principal = Principal::new(subject.principal.id().clone(), tenant);
+        subject.credential = Some(CredentialId::from_bytes([credential; 16]));
+        let (audience, earlier_actors) = (OWN_AUDIENCE.to_owned(), vec![]);
+        let token = OwnToken {
+            audience,
+            subject,
+            earlier_actors,
+            lifetime_seconds: 300,
+            certificate: None,
+        };
+        bearer(&world.own.sign(&token, &[1; 16], NOW).unwrap())
+    };
+    let good = token(ONE, 7);
+    assert_eq!(world.who(&[("authorization", &good)]).await.unwrap(), "service://billing");
+    for of_none in [token(ONE, 6), token(TWO, 7)] {
+        let refused = world.who(&[("authorization", &of_none)]).await;
+        assert_eq!(refused, Err(AuthError::UnknownCredential));
+    }
+    world.directory.revoked.store(true, Ordering::SeqCst);
+    let refused = world.who(&[("authorization", &good)]).await;
+    assert_eq!(refused, Err(AuthError::UnknownCredential));
 }
 
 #[tokio::test]

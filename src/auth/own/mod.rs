@@ -150,6 +150,9 @@ impl OwnIssuer {
         let groups: Vec<_> = subject.groups.iter().map(|group| group.as_str()).collect();
         put("groups", groups.into());
         put("attributes", json!(subject.claims));
+        if let Some(id) = subject.credential {
+            put("credential", id.to_string().into());
+        }
         if let Some(scope) = &subject.scope {
             put("restrictions", restrictions(scope));
             let actions: Vec<_> = scope.actions.iter().map(|action| action.name()).collect();

@@ -9,7 +9,7 @@ use super::{OWN_AUDIENCE, OWN_LIFETIME_SECONDS_MAX, TOKEN_TYPE};
 use crate::auth::token::{
     Algorithm, Claims, Jws, Times, TokenError, Verified, confirmation, texts_of,
 };
-use crate::keys::{KeyId, KeyRing, TenantId};
+use crate::keys::{CredentialId, KeyId, KeyRing, TenantId};
 use crate::policy::{
     Action, CredentialKind, GroupName, Network, Principal, PrincipalId, Scope, Subject,
 };
@@ -43,6 +43,8 @@ pub(super) fn accept(token: &Jws<'_>, issuer: &str, now: i64) -> Result<Verified
     subject.groups = groups.collect::<Result<_, _>>().map_err(|_| TokenError::Group)?;
     subject.claims = claims.members("attributes")?.map_or_else(|| Ok(BTreeMap::new()), pairs)?;
     subject.scope = scope(claims)?.map(Arc::new);
+    let credential = claims.texts("credential")?.first().map(|text| CredentialId::parse(text));
+    subject.credential = credential.transpose().map_err(|_| TokenError::Claim)?;
     Ok(Verified { subject, times, certificate: confirmation(claims)? })
 }
 
