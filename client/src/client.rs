@@ -19,10 +19,11 @@ use prost::Message as _;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use tokio_stream::Stream;
-use tonic::Streaming;
 use tonic::transport::Channel;
+use tonic::{Request, Streaming};
 
 use crate::approval::Approval;
+use crate::bearer::{Bearer, Proof, Sent};
 use crate::call::Caller;
 use crate::config::Config;
 use crate::connect::{Connection, Identity};
@@ -34,7 +35,8 @@ use crate::error::Error;
 /// give [`Error`]; all but the streams are retried as [`Retries`](crate::Retries) says. A change
 /// without a `request_id` gets a random one, so that a retry cannot make it happen twice.
 ///
-/// The certificate is read once: after renewing it, make a new client.
+/// The certificate is read once: after renewing it, make a new client. A token's file is looked at with
+/// every call.
 #[derive(Clone)]
 pub struct Client {
     channel: Channel,
@@ -42,6 +44,8 @@ pub struct Client {
     timeout: Duration,
     identity: Identity,
     approval: Approval,
+    bearer: Option<Arc<Bearer>>,
+    on_behalf_of: Option<Sent>,
 }
 
 /// The messages of a stream from the server, in order, until it ends or fails.
@@ -78,10 +82,10 @@ impl Client {
     }
 
     fn over(channel: Channel, connection: Connection, config: &Config) -> Self {
-        let Connection { identity, server, .. } = connection;
+        let Connection { identity, bearer, server, .. } = connection;
         let caller = Caller::new(server, config.retries);
-        let approval = Approval::default();
-        Self { channel, caller, timeout: config.timeout, identity, approval }
+        let (approval, on_behalf_of, timeout) = (Approval::default(), None, config.timeout);
+        Self { channel, caller, timeout, identity, approval, bearer, on_behalf_of }
     }
 
     /// The same client with another deadline for each call, retries included.
@@ -92,6 +96,17 @@ impl Client {
     /// Whom the server takes this client for.
     pub fn identity(&self) -> Identity {
         self.identity
+    }
+
+    pub(crate) fn acting_for(&self, end_user: Sent, identity: [u8; 32]) -> Self {
+        let identity = Identity::from_digest(identity);
+        Self { identity, on_behalf_of: Some(end_user), ..self.clone() }
+    }
+
+    /// What proves the caller of the next call. One that cannot be had ends the call unsent.
+    fn proof(&self) -> Result<Proof, Error> {
+        let authorization = self.bearer.as_ref().map(|bearer| bearer.current()).transpose()?;
+        Ok(Proof { authorization, on_behalf_of: self.on_behalf_of.clone() })
     }
 
     pub(crate) fn with(&self, approval: Approval) -> Self {
@@ -115,7 +130,8 @@ impl Client {
         requests: impl Stream<Item = kms::ReEncryptStreamRequest> + Send + 'static,
     ) -> Result<Messages<kms::ReEncryptStreamResponse>, Error> {
         let mut service = CryptoClient::new(self.channel.clone());
-        let open = async |request| service.re_encrypt_stream(request).await;
+        let proof = self.proof()?;
+        let open = async |request: Request<_>| service.re_encrypt_stream(proof.mark(request)).await;
         self.messages(self.caller.open(requests, self.timeout, open).await?)
     }
 
@@ -129,7 +145,8 @@ impl Client {
         request: kms::WatchKeysRequest,
     ) -> Result<Messages<kms::WatchKeysResponse>, Error> {
         let mut service = KeysClient::new(self.channel.clone());
-        let open = async |request| service.watch_keys(request).await;
+        let proof = self.proof()?;
+        let open = async |request: Request<_>| service.watch_keys(proof.mark(request)).await;
         self.messages(self.caller.open(request, self.timeout, open).await?)
     }
 
@@ -142,7 +159,8 @@ impl Client {
         request: kms::TailRecordsRequest,
     ) -> Result<Messages<kms::TailRecordsResponse>, Error> {
         let mut service = AuditClient::new(self.channel.clone());
-        let open = async |request| service.tail_records(request).await;
+        let proof = self.proof()?;
+        let open = async |request: Request<_>| service.tail_records(proof.mark(request)).await;
         self.messages(self.caller.open(request, self.timeout, open).await?)
     }
 
@@ -176,8 +194,9 @@ macro_rules! calls {
                 request: kms::$request,
             ) -> Result<kms::$response, Error> {
                 let request = calls!(@$class self, $service, $request, request);
+                let proof = self.proof()?;
                 let send = |request| {
-                    let request = self.approval.mark(request);
+                    let request = proof.mark(self.approval.mark(request));
                     let service = $service::new(self.channel.clone());
                     let mut service = service.max_decoding_message_size(RESPONSE_BYTES_MAX);
                     async move { service.$method(request).await }

@@ -1,18 +1,20 @@
-//! What a client needs to know before it can connect, and the reading of it. Certificates and keys
-//! come from files or bytes; secrets never come from the environment, and nothing here is printed.
+//! What a client needs to know before it can connect, and the reading of it. Certificates, keys and
+//! tokens come from files or from the program; secrets never come from the environment, and nothing here is printed.
+
+mod files;
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
-use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use zeroize::Zeroizing;
 
+use crate::bearer::TokenSource;
 use crate::call::Retries;
+
+use files::{certificates, private_key, read};
 
 /// Where the server is, whom to trust, who the caller is, and how long to wait.
 ///
@@ -31,6 +33,7 @@ pub struct Config {
     ca: Option<Pem>,
     certificate: Option<Pem>,
     key: Option<Pem>,
+    pub(crate) token: Option<TokenSource>,
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) keep_alive: Duration,
@@ -81,6 +84,16 @@ pub enum ConfigError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Others than its owner may write to the token's file, or read the credential in it.
+    #[error(
+        "others may read or write the token file {path} (mode {mode:04o}); run: chmod 600 {path}"
+    )]
+    TokenFileOpen {
+        /// The file.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// A file or byte string does not hold what it should.
     #[error("the {what} in {place} is not usable: {why}")]
     Content {
@@ -110,16 +123,21 @@ pub(crate) struct Address {
 /// Everything that was read, parsed.
 pub(crate) struct Credentials {
     pub(crate) authorities: Vec<CertificateDer<'static>>,
+    pub(crate) certificate: Option<Certificate>,
+}
+
+/// What proves the caller in the handshake.
+pub(crate) struct Certificate {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
-    pub(crate) certificate_place: String,
+    pub(crate) place: String,
 }
 
 // === impl Config ===
 
 impl Config {
-    /// A configuration for the server at `https://host:port`. The authority, the certificate and
-    /// the key are still to be given.
+    /// A configuration for the server at `https://host:port`. The authority, and a certificate with
+    /// its key or a token, are still to be given.
     pub fn new(server: impl Into<String>) -> Self {
         Self {
             server: server.into(),
@@ -127,6 +145,7 @@ impl Config {
             ca: None,
             certificate: None,
             key: None,
+            token: None,
             timeout: TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
             keep_alive: KEEP_ALIVE,
@@ -135,7 +154,8 @@ impl Config {
     }
 
     /// Reads `BULLA_SERVER` (`https://host:port`) and the paths `BULLA_CA`, `BULLA_CERTIFICATE` and
-    /// `BULLA_KEY`. No secret is ever taken from the environment.
+    /// `BULLA_KEY`, or `BULLA_TOKEN_FILE` in place of these two or beside them. No secret is ever
+    /// taken from the environment.
     ///
     /// # Errors
     /// [`ConfigError::Missing`] names the first variable that is unset or empty.
@@ -149,10 +169,14 @@ impl Config {
                 .filter(|value| !value.is_empty())
                 .ok_or(ConfigError::Missing { what, variable })
         };
-        Ok(Self::new(value(SERVER)?)
-            .ca_file(value(CA)?)
-            .certificate_file(value(CERTIFICATE)?)
-            .key_file(value(KEY)?))
+        let mut config = Self::new(value(SERVER)?).ca_file(value(CA)?);
+        if let Ok(token) = value(TOKEN) {
+            config = config.token_file(token);
+        }
+        if config.token.is_some() && value(CERTIFICATE).is_err() && value(KEY).is_err() {
+            return Ok(config);
+        }
+        Ok(config.certificate_file(value(CERTIFICATE)?).key_file(value(KEY)?))
     }
 
     /// The name that the server's certificate must carry, when it is not the address's host.
@@ -195,6 +219,21 @@ impl Config {
     /// The same as [`Config::key_file`], by value. The bytes are wiped on drop.
     pub fn key_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.key = Some(Pem::Bytes(Zeroizing::new(pem.into())));
+        self
+    }
+
+    /// The file of a token (a JSON Web Token) or of a service account's credential, which goes with
+    /// every call. It is read again when it changes, so that it can be rotated. Nobody else may
+    /// write to it; a credential nobody else may read, unless the file is another user's. A
+    /// certificate is then optional.
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token = Some(TokenSource::File(path.into()));
+        self
+    }
+
+    /// The same as [`Config::token_file`], by value. It is wiped on drop.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(TokenSource::Value(Zeroizing::new(token.into())));
         self
     }
 
@@ -249,14 +288,21 @@ impl Config {
 
     pub(crate) fn credentials(&self) -> Result<Credentials, ConfigError> {
         let (ca, ca_place) = read(self.ca.as_ref(), CA)?;
-        let (certificate, certificate_place) = read(self.certificate.as_ref(), CERTIFICATE)?;
+        let authorities = certificates(&ca, CA.0, ca_place)?;
+        Ok(Credentials { authorities, certificate: self.certificate()? })
+    }
+
+    /// None where a token alone proves the caller.
+    fn certificate(&self) -> Result<Option<Certificate>, ConfigError> {
+        if self.certificate.is_none() && self.key.is_none() {
+            let (what, variable) = PROOF;
+            let neither = ConfigError::Missing { what, variable };
+            return if self.token.is_some() { Ok(None) } else { Err(neither) };
+        }
+        let (certificate, place) = read(self.certificate.as_ref(), CERTIFICATE)?;
         let (key, key_place) = read(self.key.as_ref(), KEY)?;
-        Ok(Credentials {
-            authorities: certificates(&ca, CA.0, ca_place)?,
-            chain: certificates(&certificate, CERTIFICATE.0, certificate_place.clone())?,
-            key: private_key(&key, key_place)?,
-            certificate_place,
-        })
+        let chain = certificates(&certificate, CERTIFICATE.0, place.clone())?;
+        Ok(Some(Certificate { chain, key: private_key(&key, key_place)?, place }))
     }
 }
 
@@ -271,105 +317,13 @@ impl fmt::Debug for Config {
     }
 }
 
-fn read(
-    pem: Option<&Pem>,
-    (what, variable): (&'static str, &'static str),
-) -> Result<(Zeroizing<Vec<u8>>, String), ConfigError> {
-    match pem {
-        None => Err(ConfigError::Missing { what, variable }),
-        Some(Pem::Bytes(bytes)) => Ok((bytes.clone(), "the given bytes".to_owned())),
-        Some(Pem::File(path)) => {
-            let place = path.display().to_string();
-            let bytes = read_file(path, what == KEY.0).map_err(|fault| match fault {
-                FileFault::Open(mode) => ConfigError::KeyFileOpen { path: place.clone(), mode },
-                FileFault::Size => ConfigError::Content {
-                    what,
-                    place: place.clone(),
-                    why: format!("it is larger than {FILE_BYTES_MAX} bytes"),
-                },
-                FileFault::Io(error) => ConfigError::Unreadable {
-                    what,
-                    path: place.clone(),
-                    why: error.to_string().to_lowercase(),
-                },
-            })?;
-            Ok((bytes, place))
-        }
-    }
-}
-
-enum FileFault {
-    Open(u32),
-    Size,
-    Io(io::Error),
-}
-
-impl From<io::Error> for FileFault {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-/// Judges the permissions of the file that is read, not of whatever has its name a moment later.
-fn read_file(path: &Path, secret: bool) -> Result<Zeroizing<Vec<u8>>, FileFault> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
-    }
-    if secret {
-        refuse_if_open(&metadata)?;
-    }
-    // Room for all of it at once, so that no half-grown copy of a key is left behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX.saturating_add(1)));
-    file.take(FILE_BYTES_MAX.saturating_add(1) as u64).read_to_end(&mut bytes)?;
-    if bytes.len() > FILE_BYTES_MAX { Err(FileFault::Size) } else { Ok(bytes) }
-}
-
-#[cfg(unix)]
-fn refuse_if_open(metadata: &std::fs::Metadata) -> Result<(), FileFault> {
-    use std::os::unix::fs::PermissionsExt;
-
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(FileFault::Open(mode)) }
-}
-
-#[cfg(not(unix))]
-fn refuse_if_open(_: &std::fs::Metadata) -> Result<(), FileFault> {
-    Ok(())
-}
-
-fn certificates(
-    pem: &[u8],
-    what: &'static str,
-    place: String,
-) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(pem).collect();
-    let why = match found {
-        Ok(found) if !found.is_empty() => return Ok(found),
-        Ok(_) => "it holds no PEM block CERTIFICATE".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    Err(ConfigError::Content { what, place, why })
-}
-
-fn private_key(pem: &[u8], place: String) -> Result<PrivateKeyDer<'static>, ConfigError> {
-    let why = match PrivateKeyDer::from_pem_slice(pem) {
-        Ok(key) => return Ok(key),
-        Err(_) if pem.windows(ENCRYPTED.len()).any(|at| at == ENCRYPTED) => {
-            "it is protected by a passphrase; give it as an unencrypted PKCS #8 file of mode 0600"
-        }
-        Err(_) => "it holds no PEM block PRIVATE KEY",
-    };
-    Err(ConfigError::Content { what: KEY.0, place, why: why.to_owned() })
-}
-
 const SERVER: (&str, &str) = ("server address", "BULLA_SERVER");
 const CA: (&str, &str) = ("certificate authority", "BULLA_CA");
 const CERTIFICATE: (&str, &str) = ("client certificate", "BULLA_CERTIFICATE");
+const PROOF: (&str, &str) =
+    ("client certificate and no token", "BULLA_CERTIFICATE and BULLA_KEY, or BULLA_TOKEN_FILE,");
 const KEY: (&str, &str) = ("private key", "BULLA_KEY");
-const ENCRYPTED: &[u8] = b"ENCRYPTED";
-const FILE_BYTES_MAX: usize = 256 * 1024;
+const TOKEN: (&str, &str) = ("token", "BULLA_TOKEN_FILE");
 const TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);

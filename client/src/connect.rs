@@ -24,11 +24,13 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
 
-use crate::config::{Address, Config, ConfigError, Credentials};
+use crate::bearer::{Bearer, TokenSource};
+use crate::config::{Address, Certificate, Config, ConfigError, Credentials};
 use crate::error::Error;
 
-/// Who this client is to the server: the SHA-256 of its certificate. It keeps what is cached for
-/// one caller apart from what is cached for another.
+/// Who this client is to the server, as a digest of what proves it: its certificate, its token (by
+/// the path of its file) and whom it acts for. It keeps what is cached for one caller apart from what
+/// is cached for another.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct Identity([u8; 32]);
 
@@ -46,6 +48,7 @@ pub(crate) enum ConnectFailure {
 /// A checked configuration, ready to dial.
 pub(crate) struct Connection {
     pub(crate) identity: Identity,
+    pub(crate) bearer: Option<Arc<Bearer>>,
     pub(crate) server: String,
     endpoint: Endpoint,
     dialer: Dialer,
@@ -68,7 +71,24 @@ type Stream = TokioIo<TlsStream<TcpStream>>;
 // === impl Identity ===
 
 impl Identity {
-    /// The 32 bytes of the SHA-256 over the certificate's DER encoding.
+    pub(crate) fn from_digest(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// Of a certificate, a token, or both.
+    fn of(certificate: Option<&Certificate>, token: Option<&TokenSource>) -> Self {
+        let leaf = certificate.and_then(|certificate| certificate.chain.first());
+        let leaf: Option<[u8; 32]> = leaf.map(|leaf| Sha256::digest(leaf).into());
+        Self(match (leaf, token.map(TokenSource::digest)) {
+            (Some(leaf), Some(token)) => {
+                Sha256::new().chain_update(leaf).chain_update(token).finalize().into()
+            }
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => [0; 32],
+        })
+    }
+
+    /// The 32 bytes: with a certificate alone, the SHA-256 over its DER encoding.
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.0
     }
@@ -91,8 +111,8 @@ impl Connection {
     pub(crate) fn prepare(config: &Config) -> Result<Self, Error> {
         let Address { host, port, name } = config.address()?;
         let credentials = config.credentials()?;
-        let leaf = credentials.chain.first().map(|leaf| Sha256::digest(leaf).into());
-        let identity = Identity(leaf.unwrap_or_default());
+        let identity = Identity::of(credentials.certificate.as_ref(), config.token.as_ref());
+        let bearer = config.token.as_ref().map(TokenSource::open).transpose()?.map(Arc::new);
         let tls = TlsConnector::from(Arc::new(tls(credentials)?));
         let server = match host.contains(':') {
             true => format!("[{host}]:{port}"),
@@ -103,7 +123,7 @@ impl Connection {
         let timeout = config.connect_timeout;
         let target = Target { server: server.clone(), host, port, name, timeout, tls };
         let dialer = Dialer(Arc::new(target));
-        Ok(Self { identity, server, endpoint, dialer })
+        Ok(Self { identity, bearer, server, endpoint, dialer })
     }
 
     /// A channel that dials when it is first used, and again whenever the connection is lost.
@@ -228,11 +248,12 @@ fn explain_alert(alert: &str) -> Option<&'static str> {
         "CertificateRevoked" => {
             "the server refused this client's certificate, because it was revoked"
         }
-        "CertificateRequired"
-        | "BadCertificate"
-        | "CertificateUnknown"
-        | "UnsupportedCertificate"
-        | "AccessDenied" => "the server refused this client's certificate",
+        "CertificateRequired" => {
+            "the server wants a client certificate: it takes no tokens and no credentials"
+        }
+        "BadCertificate" | "CertificateUnknown" | "UnsupportedCertificate" | "AccessDenied" => {
+            "the server refused this client's certificate"
+        }
         "ProtocolVersion" => "the peer does not speak TLS 1.3",
         "NoApplicationProtocol" => "the peer does not speak HTTP/2",
         _ => return None,
@@ -268,18 +289,22 @@ fn tls(credentials: Credentials) -> Result<ClientConfig, ConfigError> {
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .build()
             .map_err(|error| bad(&error))?;
-    let bad = content("client certificate", credentials.certificate_place);
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| content("TLS", "this build".to_owned())(&error))?
-        .with_webpki_verifier(verifier)
-        .with_client_auth_cert(credentials.chain, credentials.key)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                bad(&"it does not belong to the private key that was given with it")
-            }
-            error => bad(&error),
-        })?;
+        .with_webpki_verifier(verifier);
+    let mut config = match credentials.certificate {
+        None => builder.with_no_client_auth(),
+        Some(Certificate { chain, key, place }) => {
+            let bad = content("client certificate", place);
+            builder.with_client_auth_cert(chain, key).map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => {
+                    bad(&"it does not belong to the private key that was given with it")
+                }
+                error => bad(&error),
+            })?
+        }
+    };
     config.alpn_protocols = vec![HTTP2.to_vec()];
     Ok(config)
 }

@@ -1,6 +1,6 @@
 //! The client of Bulla, a key management service for envelope encryption: it connects with a
-//! client certificate, makes every call of the API, and seals data under data keys of their own.
-//! Never holds a key-encryption key, and never sends what it seals.
+//! client certificate, a token or a credential, makes every call of the API, and seals data under
+//! data keys of their own. Never holds a key-encryption key, and never sends what it seals.
 //!
 //! ```no_run
 //! use bulla_client::{Client, Config, Envelope};
@@ -18,6 +18,7 @@
 //! ```
 
 mod approval;
+mod bearer;
 mod cache;
 mod call;
 mod client;

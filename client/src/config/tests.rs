@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use super::files::FILE_BYTES_MAX;
 use super::*;
 
 fn address_error(server: &str) -> String {
