@@ -3,6 +3,7 @@
 use bulla_proto::kms;
 use tonic::{Request, Response, Status};
 
+use super::delivery::AgeRecipient;
 use super::{Api, parse, render};
 use crate::auth::PresentedCredential;
 use crate::keys::{AccountName, CredentialId, Description, KeyId, KeyRing};
@@ -74,18 +75,24 @@ impl Api {
         &self,
         request: Request<kms::CreateCredentialRequest>,
     ) -> Result<Response<kms::CreateCredentialResponse>, Status> {
+        let recipient = AgeRecipient::parse(&request.get_ref().age_recipient);
+        let sealed_for = recipient.as_ref().ok().cloned().flatten();
         let parse = |asked: kms::CreateCredentialRequest| {
+            recipient?;
             let request = parse::request(Action::CreateCredential, &asked.request_id, &asked)?;
             let account = account_name("service_account", &asked.service_account)?;
             CreateCredential::new(account, lifetime_ms(asked.lifetime.as_ref())?, request)
         };
-        let render = |CreatedCredential { credential: made, secret }| {
+        let render = move |CreatedCredential { credential: made, secret }| {
             let id = secret.id.as_bytes();
             let text = PresentedCredential::render(secret.tenant, id, &secret.secret);
-            kms::CreateCredentialResponse {
-                credential: Some(credential(&made)),
-                secret: text.to_string(),
-            }
+            let (secret, sealed_secret) = match &sealed_for {
+                None => (text.to_string(), String::new()),
+                // One that could not be sealed is never sent in the clear instead.
+                Some(recipient) => (String::new(), recipient.seal(&text).unwrap_or_default()),
+            };
+            let credential = Some(credential(&made));
+            kms::CreateCredentialResponse { credential, secret, sealed_secret }
         };
         self.change(Action::CreateCredential, request, parse, render).await
     }

@@ -13,6 +13,7 @@ mod campaigns;
 mod census;
 mod counting;
 mod crypto;
+mod delivery;
 mod detached;
 mod echo;
 mod errors;

@@ -11,7 +11,7 @@ use bulla_client::kms;
 
 use super::Session;
 use super::arguments::{ContextArguments, Once};
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::json::Json;
 use super::output::write_out;
 use super::output_file::Unfinished;
@@ -80,6 +80,9 @@ pub enum CredentialCommand {
         /// Write the credential to stdout, and the rest to stderr
         #[arg(long, conflicts_with = "out")]
         to_stdout: bool,
+        /// Have the server encrypt it to this age recipient (age1...); only its holder can read the file
+        #[arg(long, value_name = "RECIPIENT")]
+        age_recipient: Option<String>,
         /// What goes with it.
         #[command(flatten)]
         once: Once,
@@ -151,10 +154,11 @@ impl ServiceAccountCommand {
 impl CredentialCommand {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
-            Self::Create { service_account, lifetime, out, once, .. } => {
+            Self::Create { service_account, lifetime, out, age_recipient, once, .. } => {
                 let request = kms::CreateCredentialRequest {
                     service_account,
                     lifetime,
+                    age_recipient: age_recipient.unwrap_or_default(),
                     request_id: once.request_id(),
                 };
                 create(session, request, out.as_deref()).await
@@ -180,9 +184,17 @@ async fn create(
     out: Option<&Path>,
 ) -> Result<(), Failure> {
     let mut file = out.map(|path| Unfinished::create(path, false)).transpose()?;
+    let sealed = !request.age_recipient.is_empty();
     let answer = session.client().await?.create_credential(request).await?;
     let made = answer.credential.unwrap_or_default();
-    let line = format!("{}\n", answer.secret);
+    // A server that does not know recipients answers in the clear.
+    let written = if sealed { answer.sealed_secret } else { answer.secret };
+    if written.is_empty() {
+        let hint = format!("revoke it with: bulla credential revoke {}", made.credential_id);
+        let what = "the server did not encrypt the credential, and it was not written";
+        return Err(Failure::new(Exit::Internal, what).hint(hint));
+    }
+    let line = format!("{}\n", written.trim_end());
     match &mut file {
         Some(file) => file.write_all(line.as_bytes()).map_err(|error| {
             let id = &made.credential_id;

@@ -69,7 +69,7 @@ const ROWS: &[Row] = &[
     row_of(
         "api",
         Floor(6),
-        "async_trait base64 bulla_proto bytes futures_util http http_body \
+        "age async_trait base64 bulla_proto bytes futures_util http http_body \
          http_body_util parking_lot prost prost_types sha2 thiserror tokio tokio_stream tonic \
          tonic_prost tonic_types tower_service tracing uuid zeroize",
     ),
@@ -83,9 +83,10 @@ const ROWS: &[Row] = &[
     row_of(
         "cli",
         Beside,
-        "aes_gcm base64 bulla_client bulla_proto clap clap_complete csv futures_util \
-         getrandom hex indicatif prost prost_types rcgen rusqlite rustix serde \
-         serde_json sha2 thiserror tokio tokio_stream toml uuid zeroize",
+        "aes_gcm base64 bulla_client bulla_proto bytes clap clap_complete csv futures_util getrandom \
+         hex http http_body_util hyper hyper_util indicatif oauth2 prost prost_types rcgen rusqlite \
+         rustix rustls rustls_pki_types serde serde_json sha2 thiserror tokio tokio_rustls \
+         tokio_stream toml uuid zeroize",
     ),
     row_of(
         "agent",

@@ -6889,6 +6889,10 @@ pub struct CreateCredentialRequest {
     /// Absent: 30 days. At most 90 days.
     #[prost(message, optional, tag = "2")]
     pub lifetime: ::core::option::Option<::prost_types::Duration>,
+    /// An age recipient (age1..., X25519): the credential is encrypted to it in the server, and the reply
+    /// has it in no other form.
+    #[prost(string, tag = "3")]
+    pub age_recipient: ::prost::alloc::string::String,
     /// A reply that was lost cannot be had again: make another one.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
@@ -6898,9 +6902,12 @@ pub struct CreateCredentialRequest {
 pub struct CreateCredentialResponse {
     #[prost(message, optional, tag = "1")]
     pub credential: ::core::option::Option<Credential>,
-    /// bulla\_...
+    /// bulla\_...; empty when an age recipient was given.
     #[prost(string, tag = "2")]
     pub secret: ::prost::alloc::string::String,
+    /// The same as an armored age file (<https://age-encryption.org/v1>), when one was given.
+    #[prost(string, tag = "3")]
+    pub sealed_secret: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListCredentialsRequest {
