@@ -11,6 +11,7 @@ use bulla_client::{Client, Config};
 use serde::Deserialize;
 
 use super::failure::{Exit, Failure};
+use super::login::{self, Settings};
 
 /// The flags that every command takes. What a flag does not say is looked up in the profile given
 /// by `--profile`, then in the environment, then in the default profile.
@@ -30,8 +31,12 @@ pub struct ConnectionArguments {
     /// PEM file with the private key of your certificate [env: BULLA_KEY]
     #[arg(long, global = true, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// TOML file with server, ca, certificate, key_file and server_name; goes before the
-    /// environment (the default one after it) [default: ~/.config/bulla/client.toml]
+    /// File with your token or a service account's credential, in place of a certificate; it is read
+    /// again when it changes [env: BULLA_TOKEN_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// TOML file with server, ca, certificate, key_file, token_file, server_name and a table login;
+    /// goes before the environment (the default one after it) [default: ~/.config/bulla/client.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// The approved proposal that the change is made on; see: bulla proposal
@@ -50,9 +55,12 @@ pub(crate) struct Profile {
     ca: Option<PathBuf>,
     certificate: Option<PathBuf>,
     key_file: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+    /// How `bulla login` logs in, and which login is used where nothing else proves the caller.
+    login: Option<Settings>,
 }
 
-type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 // === impl ConnectionArguments ===
 
@@ -62,12 +70,24 @@ impl ConnectionArguments {
     /// # Errors
     /// What is missing or wrong in the configuration, or why there is no connection.
     pub async fn connect(&self) -> Result<Client, Failure> {
-        let environment = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let client = Client::connect(self.resolve(&environment)?.config()?).await?;
+        let profile = self.resolve(&environment)?;
+        let token = match &profile.server {
+            Some(server) if !profile.has_proof() => {
+                login::token_for(server, profile.login.as_ref(), &environment).await?
+            }
+            _ => None,
+        };
+        let client = Client::connect(profile.config(token)?).await?;
         Ok(match &self.approval {
             Some(proposal) => client.with_approval(proposal)?,
             None => client,
         })
+    }
+
+    /// The server that a login is for, and how to log in.
+    pub(super) fn login(&self) -> Result<(String, Option<Settings>), Failure> {
+        let profile = self.resolve(&environment)?;
+        Ok((profile.server.ok_or_else(no_server)?, profile.login))
     }
 
     fn resolve(&self, environment: Environment<'_>) -> Result<Profile, Failure> {
@@ -77,6 +97,8 @@ impl ConnectionArguments {
             ca: self.ca.clone(),
             certificate: self.certificate.clone(),
             key_file: self.key_file.clone(),
+            token_file: self.token_file.clone(),
+            login: None,
         };
         let mut merged = flags;
         if let Some(path) = &self.profile {
@@ -102,13 +124,15 @@ impl Profile {
             Failure::new(Exit::Configuration, format!("profile {}: {why}", path.display()))
         };
         let text = fs::read_to_string(path).map_err(|error: io::Error| wrong(error.to_string()))?;
-        let mut profile: Self = toml::from_str(&text).map_err(|error| {
-            wrong(error.message().to_owned())
-                .hint("a profile has server, ca, certificate, key_file and server_name")
-        })?;
+        let mut profile: Self = toml::from_str(&text)
+            .map_err(|error| wrong(error.message().to_owned()).hint(PROFILE_HINT))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for file in [&mut profile.ca, &mut profile.certificate, &mut profile.key_file] {
+        let Self { ca, certificate, key_file, token_file, .. } = &mut profile;
+        for file in [ca, certificate, key_file, token_file] {
             *file = file.take().map(|file| folder.join(file));
+        }
+        if let Some(login) = &mut profile.login {
+            login.relative_to(folder);
         }
         Ok(profile)
     }
@@ -124,50 +148,79 @@ impl Profile {
             ca: file("BULLA_CA"),
             certificate: file("BULLA_CERTIFICATE"),
             key_file: file("BULLA_KEY"),
+            token_file: file("BULLA_TOKEN_FILE"),
+            login: None,
         })
     }
 
-    /// What is here, completed by what is there. A server name belongs to its server.
+    /// What is here, completed by what is there. A server name belongs to its server. What proves
+    /// the caller here is not joined by another kind of proof there: two may be two callers.
     fn or(self, other: Self) -> Self {
         let server_name = match self.server {
             Some(_) => self.server_name,
             None => other.server_name,
         };
+        let (by_certificate, by_token) =
+            (self.certificate.is_some() || self.key_file.is_some(), self.token_file.is_some());
         Self {
             server: self.server.or(other.server),
             server_name,
             ca: self.ca.or(other.ca),
-            certificate: self.certificate.or(other.certificate),
-            key_file: self.key_file.or(other.key_file),
+            certificate: self.certificate.or(other.certificate.filter(|_| !by_token)),
+            key_file: self.key_file.or(other.key_file.filter(|_| !by_token)),
+            token_file: self.token_file.or(other.token_file.filter(|_| !by_certificate)),
+            login: self.login.or(other.login),
         }
     }
 
     fn is_complete(&self) -> bool {
-        self.server.is_some()
-            && self.ca.is_some()
-            && self.certificate.is_some()
-            && self.key_file.is_some()
+        let by_certificate = self.certificate.is_some() && self.key_file.is_some();
+        self.server.is_some() && self.ca.is_some() && (by_certificate || self.token_file.is_some())
     }
 
-    fn config(self) -> Result<Config, Failure> {
-        let missing = |what: &str, flag: &str, variable: &str| {
-            Failure::new(Exit::Configuration, format!("no {what} is configured"))
-                .hint(format!("give {flag}, or set {variable}, or write it into a profile file"))
-        };
-        let server = self.server.ok_or_else(|| missing("server", "--server", "BULLA_SERVER"))?;
+    fn has_proof(&self) -> bool {
+        self.certificate.is_some() || self.key_file.is_some() || self.token_file.is_some()
+    }
+
+    /// `token` is that of a login, where there is one.
+    fn config(self, token: Option<String>) -> Result<Config, Failure> {
+        let has_proof = self.has_proof();
+        let server = self.server.ok_or_else(no_server)?;
         let ca = self.ca.ok_or_else(|| missing("certificate authority", "--ca", "BULLA_CA"))?;
-        let certificate = self
-            .certificate
-            .ok_or_else(|| missing("certificate", "--certificate", "BULLA_CERTIFICATE"))?;
+        let mut config = Config::new(server).ca_file(ca);
+        if let Some(name) = self.server_name {
+            config = config.server_name(name);
+        }
+        if let Some(token_file) = self.token_file {
+            config = config.token_file(token_file);
+            if self.certificate.is_none() && self.key_file.is_none() {
+                return Ok(config);
+            }
+        }
+        if let Some(token) = token.filter(|_| !has_proof) {
+            return Ok(config.token(token));
+        }
+        let certificate = self.certificate.ok_or_else(|| {
+            missing("certificate", "--certificate", "BULLA_CERTIFICATE").hint(PROOF_HINT)
+        })?;
         let key_file =
             self.key_file.ok_or_else(|| missing("private key", "--key-file", "BULLA_KEY"))?;
-        let config =
-            Config::new(server).ca_file(ca).certificate_file(certificate).key_file(key_file);
-        Ok(match self.server_name {
-            Some(name) => config.server_name(name),
-            None => config,
-        })
+        Ok(config.certificate_file(certificate).key_file(key_file))
     }
+}
+
+/// A variable of the environment that is set to something.
+pub(super) fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn no_server() -> Failure {
+    missing("server", "--server", "BULLA_SERVER")
+}
+
+fn missing(what: &str, flag: &str, variable: &str) -> Failure {
+    Failure::new(Exit::Configuration, format!("no {what} is configured"))
+        .hint(format!("give {flag}, or set {variable}, or write it into a profile file"))
 }
 
 fn default_path(environment: Environment<'_>) -> Option<PathBuf> {
@@ -176,6 +229,11 @@ fn default_path(environment: Environment<'_>) -> Option<PathBuf> {
         .or_else(|| environment("HOME").map(|home| Path::new(&home).join(".config")))?;
     Some(base.join("bulla/client.toml"))
 }
+
+const PROFILE_HINT: &str =
+    "a profile has server, ca, certificate, key_file, token_file, server_name and a table login";
+const PROOF_HINT: &str =
+    "give --certificate and --key-file, or --token-file, or log in: bulla login";
 
 #[cfg(test)]
 mod tests {
@@ -241,10 +299,27 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_with_its_flag_and_variable() {
         let resolved = ConnectionArguments::default().resolve(&nothing).unwrap();
-        let failure = resolved.config().map(|_| ()).unwrap_err();
+        let failure = resolved.config(None).map(|_| ()).unwrap_err();
         assert_eq!(failure.exit(), Exit::Configuration);
         let text = failure.to_string();
         assert!(text.contains("--server") && text.contains("BULLA_SERVER"), "{text}");
+    }
+
+    #[test]
+    fn a_token_file_and_a_certificate_of_different_places_are_not_joined() {
+        let token = || Profile { token_file: Some("t".into()), ..Profile::default() };
+        let certificate = || Profile {
+            certificate: Some("c".into()),
+            key_file: Some("k".into()),
+            ..Profile::default()
+        };
+        let merged = token().or(certificate());
+        assert!(merged.certificate.is_none() && merged.key_file.is_none());
+        assert!(certificate().or(token()).token_file.is_none());
+        let both = Profile { token_file: Some("t".into()), ..certificate() };
+        assert!(both.or(Profile::default()).token_file.is_some());
+        let flags = ConnectionArguments { token_file: Some("t".into()), ..Default::default() };
+        assert!(flags.resolve(&everything).unwrap().certificate.is_none());
     }
 
     #[test]

@@ -172,7 +172,8 @@ pub type Meaning = (&'static str, Exit, &'static str);
 #[rustfmt::skip]
 pub const MEANINGS: &[Meaning] = &[
     ("UNAUTHENTICATED", Exit::Permission,
-     "the server does not know your certificate or token; check --certificate and --key-file"),
+     "the server does not know your certificate, token or credential; check --certificate and \
+      --key-file, or --token-file"),
     ("PERMISSION_DENIED", Exit::Permission,
      "either it does not exist or you may not use it (the answer is the same); `bulla whoami` shows \
       your roles"),

@@ -23,6 +23,7 @@ mod inspect;
 mod json;
 mod key;
 mod ladder;
+mod login;
 mod output;
 mod output_file;
 mod pages;
@@ -41,6 +42,7 @@ mod store;
 mod table;
 mod tenant;
 mod time;
+mod token;
 mod version;
 mod watch;
 
@@ -59,6 +61,7 @@ pub use failure::{EXIT_CODES, Exit, Failure, MEANINGS, Meaning};
 pub use grant::GrantCommand;
 pub use inspect::InspectArguments;
 pub use key::KeyCommand;
+pub use login::{IssuerArguments, LoginArguments, LogoutArguments, Sends};
 pub use output::{Format, OutputArguments};
 pub use policy::PolicyCommand;
 pub use proposal::{ApprovalRuleCommand, ProposalCommand};
@@ -71,6 +74,7 @@ pub use seal::{DecryptArguments, EncryptArguments};
 pub use service_account::{CredentialCommand, ServiceAccountCommand};
 pub use store::StoreCommand;
 pub use tenant::TenantCommand;
+pub use token::TokenCommand;
 
 use output::{Printer, report, write_out};
 
@@ -171,6 +175,12 @@ pub enum Command {
         #[command(subcommand)]
         command: CredentialCommand,
     },
+    /// Short-lived tokens for less than you may yourself
+    Token {
+        /// Which.
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     /// Changes that need more than one person
     Proposal {
         /// Which.
@@ -189,6 +199,10 @@ pub enum Command {
         #[command(subcommand)]
         command: TenantCommand,
     },
+    /// Log in at an issuer of tokens (OpenID Connect), for the commands after this
+    Login(LoginArguments),
+    /// Forget a login, here and at its issuer
+    Logout(LogoutArguments),
     /// Show who the server takes you for
     Whoami,
     /// Show how the server stands
@@ -293,9 +307,12 @@ async fn run_remote(command: Command, session: &Session) -> Result<(), Failure> 
         Command::Explain(arguments) => arguments.run(session).await,
         Command::ServiceAccount { command } => command.run(session).await,
         Command::Credential { command } => command.run(session).await,
+        Command::Token { command } => command.run(session).await,
         Command::Proposal { command } => command.run(session).await,
         Command::ApprovalRule { command } => command.run(session).await,
         Command::Tenant { command } => command.run(session).await,
+        Command::Login(arguments) => arguments.run(session).await,
+        Command::Logout(arguments) => arguments.run(session).await,
         Command::Whoami => status::whoami(session).await,
         Command::Status => status::status(session).await,
         // Neither talks to a server of somebody else; `run` has done them.
@@ -410,6 +427,11 @@ mod tests {
     #[test]
     fn what_can_be_given_is_taken() {
         for line in [
+            "login --issuer https://i --client-id c --device --send id-token --scope openid",
+            "logout --issuer https://i --client-id c",
+            "whoami --token-file f",
+            "token exchange --audience a --actions b,c --keys k --lifetime 10m --out -",
+            "credential create s --age-recipient age1 --out f",
             "campaign create k --versions 1,2 --stores a/b,7 --rate 500 --urgent --reason r",
             "campaign list",
             "campaign list k --limit 3",

@@ -368,7 +368,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_command_line_is_as_the_transcripts_say() {
-    let server = TestServer::start();
+    let mut server = TestServer::install("sqlite", "service_accounts = true");
+    server.serve();
     crate::transcripts::play_all("server", &server);
 }
 

@@ -7,11 +7,17 @@
 //   token ALG AUDIENCE     an access token, from its own token endpoint, by client credentials
 //   user ALG AUDIENCE      an access token of the user alice, by authorization code with PKCE
 //   id                     alice's ID token
+//   browse URL             alice opens this address, logs in, and is sent back to who asked
+//   refuse URL             the same, but she refuses
+//   enter CODE             alice types a device's code and logs in
+//   abort CODE             the same, but she aborts
+//   active TOKEN           whether the provider still knows a refresh token
 //   jwks                   the published key set
 //   rotate                 makes new keys for the next start, and keeps the old ones beside them
 //   forget                 keeps only the newest keys from the next start on
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import https from 'node:https';
 import readline from 'node:readline';
 import { exportJWK, generateKeyPair } from 'jose';
@@ -39,7 +45,7 @@ const provider = new Provider(config.issuer, {
     { client_id: 'robot', client_secret: 'robot-secret', grant_types: ['client_credentials'],
       redirect_uris: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic' },
     { client_id: 'cli', token_endpoint_auth_method: 'none', application_type: 'native',
-      grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
+      grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
       redirect_uris: [redirect], response_types: ['code'] },
   ],
   cookies: { keys: ['for tests alone'] },
@@ -51,6 +57,7 @@ const provider = new Provider(config.issuer, {
   features: {
     clientCredentials: { enabled: true },
     deviceFlow: { enabled: true },
+    revocation: { enabled: true },
     devInteractions: { enabled: true },
     resourceIndicators: {
       enabled: true,
@@ -86,13 +93,11 @@ const token = async (fields, headers = {}) => {
   return JSON.parse(answer.text);
 };
 
-// What a person does in a browser: log in as alice, consent, and come back with a code.
-const code = async (parameters) => {
-  const verifier = randomBytes(32).toString('base64url');
-  const challenge = createHash('sha256').update(verifier).digest('base64url');
+// What a person does in a browser, as alice: cookies, redirects and forms.
+const browser = () => {
   const jar = new Map();
   const cookie = () => [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
-  const step = async (url, options = {}) => {
+  return async (url, options = {}) => {
     const answer = await fetched(url, { ...options, headers: { ...options.headers, cookie: cookie() } });
     for (const line of answer.headers['set-cookie'] ?? []) {
       const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
@@ -100,28 +105,63 @@ const code = async (parameters) => {
     }
     return answer;
   };
-  const query = new URLSearchParams({ client_id: 'cli', response_type: 'code', redirect_uri: redirect,
-    code_challenge: challenge, code_challenge_method: 'S256', ...parameters });
-  let url = `${config.issuer}/auth?${query}`;
-  let answer = await step(url);
-  for (let turn = 0; turn < 12; turn += 1) {
+};
+// Logs in and consents, or refuses, until `arrived` says so of an address or a page.
+const visited = async (step, url, answer, arrived, refuses = false) => {
+  for (let turn = 0; turn < 14; turn += 1) {
     if (answer.headers.location) {
       url = new URL(answer.headers.location, url).href;
-      if (url.startsWith(redirect)) {
-        const back = new URL(url).searchParams;
-        if (!back.has('code')) throw new Error(url);
-        return { code: back.get('code'), code_verifier: verifier };
-      }
+      if (arrived(url)) return url;
       answer = await step(url);
+    } else if (arrived(url, answer)) {
+      return url;
     } else {
       if (!/name="prompt"/.test(answer.text)) throw new Error(`${answer.status} ${answer.text}`);
       const prompt = /name="prompt" value="([a-z]+)"/.exec(answer.text)[1];
       const action = /action="([^"]+)"/.exec(answer.text)[1];
       url = new URL(action, url).href;
-      answer = await step(url, form({ prompt, login: 'alice', password: 'any' }));
+      answer = refuses ? await step(`${url}/abort`)
+        : await step(url, form({ prompt, login: 'alice', password: 'any' }));
     }
   }
   throw new Error('the provider never came back');
+};
+const code = async (parameters) => {
+  const verifier = randomBytes(32).toString('base64url');
+  const challenge = createHash('sha256').update(verifier).digest('base64url');
+  const query = new URLSearchParams({ client_id: 'cli', response_type: 'code', redirect_uri: redirect,
+    code_challenge: challenge, code_challenge_method: 'S256', ...parameters });
+  const url = `${config.issuer}/auth?${query}`;
+  const step = browser();
+  const end = await visited(step, url, await step(url), (at) => at.startsWith(redirect));
+  const back = new URL(end).searchParams;
+  if (!back.has('code')) throw new Error(end);
+  return { code: back.get('code'), code_verifier: verifier };
+};
+// The page that a program of the person's own shows.
+const shown = (url) => new Promise((resolve, reject) => {
+  http.get(url, (response) => {
+    let text = '';
+    response.on('data', (part) => { text += part; });
+    response.on('end', () => resolve(`${response.statusCode} ${text}`));
+  }).on('error', reject);
+});
+const browsed = async (url, refuses) => {
+  const step = browser();
+  const back = (at) => at.startsWith('http://127.0.0.1:');
+  return shown(await visited(step, url, await step(url), back, refuses));
+};
+const entered = async (typed, aborts) => {
+  const step = browser();
+  const page = `${config.issuer}/device`;
+  const xsrf = /name="xsrf" value="([^"]+)"/.exec((await step(page)).text)[1];
+  await step(page, form({ xsrf, user_code: typed }));
+  const last = { xsrf, user_code: typed, ...(aborts ? { abort: 'yes' } : { confirm: 'yes' }) };
+  const answer = await step(page, form(last));
+  if (aborts) return 'aborted';
+  const success = (at, got) => got && !/name="prompt"/.test(got.text) && got.status === 200;
+  await visited(step, page, answer, success);
+  return 'entered';
 };
 const redeemed = async (got, extra = {}) =>
   token({ grant_type: 'authorization_code', client_id: 'cli', redirect_uri: redirect, ...got, ...extra });
@@ -135,6 +175,11 @@ const commands = {
     return (await redeemed(await code({ scope, resource: asked }), { resource: asked })).access_token;
   },
   id: async () => (await redeemed(await code({ scope: 'openid' }))).id_token,
+  browse: (url) => browsed(url, false),
+  refuse: (url) => browsed(url, true),
+  enter: (typed) => entered(typed, false),
+  abort: (typed) => entered(typed, true),
+  active: async (refresh) => String(Boolean(await provider.RefreshToken.find(refresh))),
   jwks: async () => JSON.stringify(JSON.parse((await fetched(`${config.issuer}/jwks`)).text)),
   rotate: async () => { write([...(await generation()), ...keys]); return 'done'; },
   forget: async () => { write(JSON.parse(readFileSync(config.keys)).slice(0, 5)); return 'done'; },

@@ -120,6 +120,7 @@ impl Folder {
             certificate: Some(self.file(&format!("clients/{name}.pem"))),
             key_file: Some(self.file(&format!("clients/{name}.key"))),
             profile: None,
+            token_file: None,
             approval: None,
         }
     }

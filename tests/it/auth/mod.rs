@@ -2,9 +2,11 @@
 //! made by openssl, tokens of a real OpenID Connect provider, and providers that are anything but.
 
 mod certificates;
+mod credentials;
 mod exchange;
 mod hostile;
 mod line;
+mod login;
 mod openssl;
 mod provider;
 mod tokens;
