@@ -156,7 +156,8 @@ mod tests {
     fn b09_what_is_no_x25519_recipient_is_refused_plugins_above_all() {
         let good = Identity::generate().to_public().to_string();
         assert!(AgeRecipient::parse("").unwrap().is_none());
-        let damaged = good.replace('q', "p");
+        let last = if good.ends_with('q') { "p" } else { "q" };
+        let damaged = format!("{}{last}", &good[..61]);
         for bad in [
             "age1",
             "age1../../../../bin/sh1qqqq",
