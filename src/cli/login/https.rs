@@ -16,7 +16,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -70,7 +70,7 @@ impl Https {
         if roots.add_parsable_certificates(found).0 == 0 {
             return Err(wrong("it holds no certificate of one"));
         }
-        let mut tls = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        let mut tls = ClientConfig::builder_with_provider(default_provider().into())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| wrong(&error.to_string()))?
             .with_root_certificates(roots)
