@@ -25,7 +25,9 @@ use bulla::keys::{
     Description, KeyId, KeyRef, Reason, RotationLimit, RotationPeriod, Tags, TenantId,
 };
 use bulla::policy::{Action, CredentialKind, Principal, PrincipalId, Role, Subject, SubjectRef};
-use bulla::service::{BindRole, Caller, CreateKey, Desk, GetCensus, Office, RoleChange, RotateKey};
+use bulla::service::{
+    BindRole, Caller, CreateKey, Desk, GetCensus, HashedKeys, Office, RoleChange, RotateKey, Unended,
+};
 use bulla::store::sqlite::SqliteStore;
 use bulla::trail::{Lane, RealDisk, Trail};
 
