@@ -29,7 +29,7 @@ use bulla::service::{
     BindRole, Caller, CreateKey, Desk, GetCensus, HashedKeys, Office, RoleChange, RotateKey, Unended,
 };
 use bulla::store::sqlite::SqliteStore;
-use bulla::trail::{Lane, RealDisk, Trail};
+use bulla::trail::{Lane, Trail, TrailOptions};
 
 /// As in the program, so that what it costs is in the figures.
 #[global_allocator]
@@ -55,8 +55,8 @@ async fn main() {
     };
     let custody = create(installed, &seal).await.unwrap();
     let tenant = custody.add_tenant("one").await.unwrap();
-    let log = folder.path().join("audit.log");
-    let (trail, _) = Trail::open(&log, custody.installation_id(), &RealDisk).unwrap();
+    let log = folder.path().join("audit");
+    let (trail, _) = Trail::open(&log, custody.installation_id(), &TrailOptions::default()).unwrap();
     let lane = trail.lane();
     tokio::spawn(lane.run());
     let office = Arc::new(Office {

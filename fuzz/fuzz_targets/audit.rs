@@ -1,9 +1,9 @@
 //! Any bytes are an audit file's frames or not; a record that can be read is read the same again.
 #![no_main]
-use bulla::audit::{Frame, LogHeader, Record};
+use bulla::audit::{Frame, Record, SegmentHeader};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let mut chain = LogHeader::new([7; 16]).chain();
+    let mut chain = SegmentHeader::first([7; 16]).chain();
     let mut rest = bytes;
     while let Ok(Some((frame, taken))) = Frame::read(rest) {
         assert!(chain.verify(&frame).is_err(), "a chain that nobody made");

@@ -148,6 +148,9 @@ pub(super) fn record(entry: AuditRecord) -> kms::Record {
         policies: record.policies.iter().map(ToString::to_string).collect(),
         policy_revision: record.policy_revision,
         approval: record.approval.into_owned(),
+        id: record.id.to_vec(),
+        latency_us: record.latency_us,
+        tenant_sequence: record.tenant_sequence,
     }
 }
 

@@ -1,12 +1,13 @@
 //! The hash chain: each value covers the one before it, so that no record can be changed, dropped,
 //! added or moved without changing every value after it.
 //!
-//! `hash_i = SHA-256(hash_{i-1} ‖ u64 sequence ‖ payload)`, with `hash_0 = SHA-256(log header)`, so that
-//! a record belongs to one place in one installation's log. (SHA-256: FIPS 180-4.)
+//! `hash_i = SHA-256(hash_{i-1} ‖ u64 sequence ‖ payload)`, with `hash_0 = SHA-256(first segment's
+//! header)`, so that a record belongs to one place in one installation's log. (SHA-256: FIPS 180-4.)
 
 use sha2::{Digest, Sha256};
 
-use super::frame::{Frame, HASH_BYTES, LOG_HEADER_BYTES, MAX_PAYLOAD_BYTES};
+use super::frame::{Frame, HASH_BYTES, MAX_PAYLOAD_BYTES, put_frame};
+use super::segment::SEGMENT_HEADER_BYTES;
 
 /// Where a log has come to: how many records, and the chain value after the last.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,8 +32,13 @@ pub struct ChainFull;
 // === impl Chain ===
 
 impl Chain {
-    pub(super) fn start(header: &[u8; LOG_HEADER_BYTES]) -> Self {
+    pub(super) fn start(header: &[u8; SEGMENT_HEADER_BYTES]) -> Self {
         Self { head: Sha256::digest(header).into(), sequence: 0 }
+    }
+
+    /// A chain that stands at a known place.
+    pub(super) fn at(head: [u8; HASH_BYTES], sequence: u64) -> Self {
+        Self { head, sequence }
     }
 
     /// The last record's sequence; 0 before the first.
@@ -48,12 +54,23 @@ impl Chain {
     /// Takes the next record: appends its frame to `out` and returns its sequence. On an error neither
     /// the chain nor `out` has changed.
     pub fn seal(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<u64, ChainFull> {
-        if payload.is_empty() || payload.len() > MAX_PAYLOAD_BYTES {
+        self.seal_parts([payload, &[]], out)
+    }
+
+    /// The same, of a payload in two parts.
+    pub fn seal_parts(
+        &mut self,
+        payload: [&[u8]; 2],
+        out: &mut Vec<u8>,
+    ) -> Result<u64, ChainFull> {
+        let [begin, end] = payload;
+        let payload_bytes = begin.len().saturating_add(end.len());
+        if payload_bytes == 0 || payload_bytes > MAX_PAYLOAD_BYTES {
             return Err(ChainFull);
         }
         let sequence = self.sequence.checked_add(1).ok_or(ChainFull)?;
         let hash = self.next_hash(sequence, payload);
-        Frame { sequence, payload, hash }.write(out);
+        put_frame(out, sequence, payload, &hash);
         *self = Self { head: hash, sequence };
         Ok(sequence)
     }
@@ -61,7 +78,7 @@ impl Chain {
     /// Follows the log by one frame, if it is the one that follows.
     pub fn verify(&mut self, frame: &Frame<'_>) -> Result<(), ChainBroken> {
         let sequence = self.sequence.saturating_add(1);
-        let hash = self.next_hash(sequence, frame.payload);
+        let hash = self.next_hash(sequence, [frame.payload, &[]]);
         if frame.sequence != sequence || frame.hash != hash {
             return Err(ChainBroken { sequence });
         }
@@ -69,11 +86,24 @@ impl Chain {
         Ok(())
     }
 
-    fn next_hash(&self, sequence: u64, payload: &[u8]) -> [u8; HASH_BYTES] {
+    /// Whether the frame would follow if its hash had been written to the end: of a write that stopped
+    /// within the hash, which the checksum does not cover, zeros are left.
+    pub fn is_torn(&self, frame: &Frame<'_>) -> bool {
+        let sequence = self.sequence.saturating_add(1);
+        let hash = self.next_hash(sequence, [frame.payload, &[]]);
+        let written = hash.iter().zip(&frame.hash).take_while(|(right, found)| right == found);
+        let written = written.count();
+        frame.sequence == sequence
+            && written < HASH_BYTES
+            && frame.hash.iter().skip(written).all(|byte| *byte == 0)
+    }
+
+    fn next_hash(&self, sequence: u64, [begin, end]: [&[u8]; 2]) -> [u8; HASH_BYTES] {
         Sha256::new()
             .chain_update(self.head)
             .chain_update(sequence.to_be_bytes())
-            .chain_update(payload)
+            .chain_update(begin)
+            .chain_update(end)
             .finalize()
             .into()
     }
@@ -84,15 +114,16 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-    use super::super::{LogHeader, Outcome, Record, RecordItem};
+    use super::super::{Outcome, Record, RecordItem};
     use super::*;
+    use super::super::SegmentHeader;
     use crate::keys::{KeyId, TenantId};
 
     /// Reads `log` after its header; how many records verified, and whether all did.
     fn verified(log: &[u8]) -> (u64, bool) {
-        let header = LogHeader::parse(log[..32].try_into().unwrap()).unwrap();
+        let header = SegmentHeader::parse(log[..96].try_into().unwrap()).unwrap();
         let mut chain = header.chain();
-        let mut rest = &log[32..];
+        let mut rest = &log[96..];
         while !rest.is_empty() {
             match Frame::read(rest) {
                 Ok(Some((frame, taken))) if chain.verify(&frame).is_ok() => rest = &rest[taken..],
@@ -103,7 +134,7 @@ mod tests {
     }
 
     fn frames(payloads: &[&[u8]]) -> Vec<Vec<u8>> {
-        let mut chain = LogHeader::new([9; 16]).chain();
+        let mut chain = SegmentHeader::first([9; 16]).chain();
         payloads
             .iter()
             .map(|payload| {
@@ -115,7 +146,11 @@ mod tests {
     }
 
     fn log(frames: &[&Vec<u8>]) -> Vec<u8> {
-        let mut log = LogHeader::new([9; 16]).to_bytes().to_vec();
+        log_of([9; 16], frames)
+    }
+
+    fn log_of(installation: [u8; 16], frames: &[&Vec<u8>]) -> Vec<u8> {
+        let mut log = SegmentHeader::first(installation).to_bytes().to_vec();
         frames.iter().for_each(|frame| log.extend_from_slice(frame));
         log
     }
@@ -130,8 +165,7 @@ mod tests {
         assert_eq!(verified(&log(&[&f[1], &f[0], &f[2]])), (0, false));
         assert_eq!(verified(&log(&[&f[0], &f[0], &f[1]])), (1, false));
         assert_eq!(verified(&log(&[&f[0], &other[1], &f[2]])), (1, false));
-        let mut elsewhere = log(&[&f[0]]);
-        elsewhere[31] ^= 1;
+        let elsewhere = log_of([8; 16], &[&f[0]]);
         assert_eq!(verified(&elsewhere), (0, false), "another installation's log");
     }
 
@@ -147,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_payload_that_is_empty_or_too_long_is_not_taken() {
-        let before = LogHeader::new([0; 16]).chain();
+        let before = SegmentHeader::first([0; 16]).chain();
         let mut chain = before;
         let mut out = Vec::new();
         for bad in [vec![], vec![0; MAX_PAYLOAD_BYTES + 1]] {
@@ -171,6 +205,14 @@ mod tests {
             source_address: "192.0.2.1:40000".into(),
             items: 1,
             detail: "detail".into(),
+            id: [0x44; 16],
+            credential_kind: "certificate".into(),
+            end_user: "someone".into(),
+            policies: vec!["role-key-user".into(), "".into()].into(),
+            policy_revision: 12,
+            approval: "proposal".into(),
+            latency_us: 850,
+            tenant_sequence: 1,
             ..Record::new(1_767_225_600_000_001, "crypto.generate_data_key", Outcome::Succeeded)
         };
         let ended = Record {
@@ -178,6 +220,9 @@ mod tests {
             reason: "INVALID_CIPHERTEXT".into(),
             class: "commitment".into(),
             started_sequence: 1,
+            id: [0x55; 16],
+            tenant_sequence: 2,
+            write_position: 1,
             item_details: vec![RecordItem {
                 key: Some(KeyId::from_bytes([0x33; 16])),
                 version: 1,
@@ -194,8 +239,8 @@ mod tests {
     }
 
     #[test]
-    fn the_first_format_reads_and_writes_the_golden_log() {
-        let header = LogHeader::new([0xa5; 16]);
+    fn the_second_format_reads_and_writes_the_golden_segment() {
+        let header = SegmentHeader::first([0xa5; 16]);
         let mut chain = header.chain();
         let mut written = header.to_bytes().to_vec();
         for record in golden_records() {
@@ -203,10 +248,10 @@ mod tests {
             record.encode(&mut payload).unwrap();
             chain.seal(&payload, &mut written).unwrap();
         }
-        let golden = include_bytes!("../../tests/golden/audit-v1.bin");
+        let golden = include_bytes!("../../tests/golden/audit-v2.seg");
         assert_eq!(hex::encode(&written), hex::encode(golden));
         assert_eq!(verified(golden), (3, true));
-        let mut rest = &golden[32..];
+        let mut rest = &golden[96..];
         for record in golden_records() {
             let (frame, taken) = Frame::read(rest).unwrap().unwrap();
             assert_eq!(Record::decode(frame.payload()).unwrap(), record);

@@ -1,29 +1,18 @@
-//! The log file's bytes: a header, then one frame after another.
+//! A segment's bytes after its header: one frame after another, and zeros after the last.
 //!
 //! ```text
-//! header  "bulla-audit-v1\0\0" ‖ installation_id(16)
 //! frame   u32 payload_len ‖ u32 crc32 ‖ u64 sequence ‖ payload ‖ hash(32)
 //! ```
 //! Big-endian. The CRC-32 (IEEE 802.3) is over sequence ‖ payload and tells a torn write from a whole
 //! frame; the hash is the chain's and tells a changed record from a true one. Never says whether a
 //! frame belongs where it stands: that is [`super::Chain::verify`].
 
-use super::chain::Chain;
-
-/// The log header's length.
-pub const LOG_HEADER_BYTES: usize = 32;
 /// The length of a chain value, SHA-256.
 pub const HASH_BYTES: usize = 32;
 /// The longest frame.
 pub const MAX_FRAME_BYTES: usize = 256 * 1024;
 /// The longest payload of a frame.
 pub const MAX_PAYLOAD_BYTES: usize = MAX_FRAME_BYTES - FRAME_HEADER_BYTES - HASH_BYTES;
-
-/// What the log says about itself: its format and the installation that it belongs to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LogHeader {
-    installation_id: [u8; 16],
-}
 
 /// One whole frame, its checksum right.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,52 +22,10 @@ pub struct Frame<'a> {
     pub(super) hash: [u8; HASH_BYTES],
 }
 
-/// The bytes do not begin with a log header of format 1.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not an audit log of format 1")]
-pub struct NotALogHeader;
-
 /// The bytes cannot be the beginning of a frame: an impossible length or a wrong checksum.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not a whole frame of an audit log")]
 pub struct FrameDamaged;
-
-// === impl LogHeader ===
-
-impl LogHeader {
-    /// The header of a new log.
-    pub fn new(installation_id: [u8; 16]) -> Self {
-        Self { installation_id }
-    }
-
-    /// Reads a header.
-    pub fn parse(bytes: &[u8; LOG_HEADER_BYTES]) -> Result<Self, NotALogHeader> {
-        let (magic, id) = bytes.split_at(MAGIC.len());
-        if magic != MAGIC {
-            return Err(NotALogHeader);
-        }
-        Ok(Self { installation_id: id.try_into().map_err(|_| NotALogHeader)? })
-    }
-
-    /// The header's bytes.
-    pub fn to_bytes(self) -> [u8; LOG_HEADER_BYTES] {
-        let mut bytes = [0; LOG_HEADER_BYTES];
-        let (magic, id) = bytes.split_at_mut(MAGIC.len());
-        magic.copy_from_slice(MAGIC);
-        id.copy_from_slice(&self.installation_id);
-        bytes
-    }
-
-    /// The installation that the log belongs to.
-    pub fn installation_id(&self) -> &[u8; 16] {
-        &self.installation_id
-    }
-
-    /// The chain of a log with this header and no record.
-    pub fn chain(self) -> Chain {
-        Chain::start(&self.to_bytes())
-    }
-}
 
 // === impl Frame ===
 
@@ -101,7 +48,7 @@ impl<'a> Frame<'a> {
             return Ok(None);
         };
         let sequence = u64::from_be_bytes(sequence);
-        if checksum(sequence, payload) != u32::from_be_bytes([c0, c1, c2, c3]) {
+        if checksum(sequence, [payload, &[]]) != u32::from_be_bytes([c0, c1, c2, c3]) {
             return Err(FrameDamaged);
         }
         Ok(Some((Self { sequence, payload, hash: *hash }, frame_bytes(payload_bytes))))
@@ -122,31 +69,46 @@ impl<'a> Frame<'a> {
         &self.hash
     }
 
-    /// Appends the frame's bytes. The payload is neither empty nor over its limit: the chain, which
-    /// alone makes frames, has checked.
+    /// Appends the frame's bytes.
+    #[cfg(test)]
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let length = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
-        out.reserve(frame_bytes(self.payload.len()));
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(&checksum(self.sequence, self.payload).to_be_bytes());
-        out.extend_from_slice(&self.sequence.to_be_bytes());
-        out.extend_from_slice(self.payload);
-        out.extend_from_slice(&self.hash);
+        put_frame(out, self.sequence, [self.payload, &[]], &self.hash);
     }
 }
 
-fn checksum(sequence: u64, payload: &[u8]) -> u32 {
+/// Appends a frame whose payload is both parts, one after the other. It is neither empty nor over its
+/// limit: the chain, which alone makes frames, has checked.
+pub(super) fn put_frame(
+    out: &mut Vec<u8>,
+    sequence: u64,
+    payload: [&[u8]; 2],
+    hash: &[u8; HASH_BYTES],
+) {
+    let [begin, end] = payload;
+    let payload_bytes = begin.len().saturating_add(end.len());
+    let length = u32::try_from(payload_bytes).unwrap_or(u32::MAX);
+    out.reserve(frame_bytes(payload_bytes));
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&checksum(sequence, payload).to_be_bytes());
+    out.extend_from_slice(&sequence.to_be_bytes());
+    out.extend_from_slice(begin);
+    out.extend_from_slice(end);
+    out.extend_from_slice(hash);
+}
+
+fn checksum(sequence: u64, [begin, end]: [&[u8]; 2]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&sequence.to_be_bytes());
-    crc.update(payload);
+    crc.update(begin);
+    crc.update(end);
     crc.finalize()
 }
 
-fn frame_bytes(payload_bytes: usize) -> usize {
+/// How many bytes the frame of such a payload takes.
+pub const fn frame_bytes(payload_bytes: usize) -> usize {
     payload_bytes.saturating_add(FRAME_HEADER_BYTES).saturating_add(HASH_BYTES)
 }
 
-const MAGIC: &[u8; 16] = b"bulla-audit-v1\0\0";
 /// Length, checksum, sequence.
 const FRAME_HEADER_BYTES: usize = 4 + 4 + 8;
 
@@ -156,17 +118,6 @@ mod tests {
 
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn a_header_is_what_it_was() {
-        let header = LogHeader::new([7; 16]);
-        assert_eq!(LogHeader::parse(&header.to_bytes()), Ok(header));
-        for position in 0..16 {
-            let mut bytes = header.to_bytes();
-            bytes[position] ^= 1;
-            assert_eq!(LogHeader::parse(&bytes), Err(NotALogHeader));
-        }
-    }
 
     proptest! {
         #[test]

@@ -48,6 +48,9 @@ pub enum Outcome {
 /// Text is data: it is stored as it came, control characters included, and whoever shows it escapes it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Record<'a> {
+    /// 16 random bytes of its own, so that a chain value tells nothing about the record. Given by the
+    /// log; zeros before.
+    pub id: [u8; 16],
     /// Microseconds since the Unix epoch. Not monotonic: the sequence is what orders records.
     pub time_us: i64,
     /// Whose record it is. None where no tenant was known, as before authentication.
@@ -96,6 +99,13 @@ pub struct Record<'a> {
     pub policy_revision: u64,
     /// The proposal that was approved for the call, empty for none.
     pub approval: Cow<'a, str>,
+    /// Microseconds from the call's admission to this record.
+    pub latency_us: u64,
+    /// Its place among its tenant's records, dense from 1. Given by the log; 0 before, and where there
+    /// is no tenant.
+    pub tenant_sequence: u64,
+    /// How many records before it went to the disk in the same write. Given by the log.
+    pub write_position: u32,
 }
 
 /// The ids of the policies that decided; shared, as one decision stands for many calls.
@@ -187,6 +197,7 @@ impl<'a> Record<'a> {
     /// A record with nothing in it but what every record has.
     pub fn new(time_us: i64, action: impl Into<Cow<'a, str>>, outcome: Outcome) -> Self {
         Self {
+            id: [0; 16],
             time_us,
             tenant: None,
             principal: Cow::Borrowed(""),
@@ -211,14 +222,22 @@ impl<'a> Record<'a> {
             policies: DecidedBy::default(),
             policy_revision: 0,
             approval: Cow::Borrowed(""),
+            latency_us: 0,
+            tenant_sequence: 0,
+            write_position: 0,
         }
     }
 
     /// Appends the payload (protobuf, `bulla.store.v1.AuditRecord`) to `out`: at most
     /// [`MAX_PAYLOAD_BYTES`]. On an error `out` is as it was.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), OverLimit> {
+        self.encode_as(&self.id, out)
+    }
+
+    /// The same under another id.
+    pub fn encode_as(&self, id: &[u8; 16], out: &mut Vec<u8>) -> Result<(), OverLimit> {
         self.within_limits()?;
-        wire::put_record(out, self);
+        wire::put_record(out, id, self);
         Ok(())
     }
 
@@ -227,6 +246,7 @@ impl<'a> Record<'a> {
         let stored = stored::AuditRecord::decode(payload)
             .map_err(|_| MalformedRecord("the payload does not parse"))?;
         Ok(Record {
+            id: optional(&stored.id, |id| id.try_into())?.unwrap_or_default(),
             time_us: stored.time_us,
             tenant: optional(&stored.tenant_id, TenantId::from_slice)?,
             principal: stored.principal.into(),
@@ -263,6 +283,9 @@ impl<'a> Record<'a> {
             policies: stored.policies.into_iter().map(Arc::from).collect(),
             policy_revision: stored.policy_revision,
             approval: stored.approval.into(),
+            latency_us: stored.latency_us,
+            tenant_sequence: stored.tenant_sequence,
+            write_position: stored.write_position,
         })
     }
 
@@ -360,7 +383,7 @@ fn optional<T, E>(
 }
 
 /// Every field at its limit, with the longest tags, lengths and numbers that protobuf can need.
-const LONGEST_PAYLOAD: usize = 11 // time_us
+const LONGEST_PAYLOAD: usize = (2 + 16) + 11 // id, time_us
     + (2 + 16) * 2 // tenant_id, key_id
     + 6 * 4 // version, store, outcome, items
     + (3 + MAX_PRINCIPAL_BYTES)
@@ -371,11 +394,13 @@ const LONGEST_PAYLOAD: usize = 11 // time_us
     + 12 // started_sequence
     + MAX_CONTEXT_BYTES + MAX_CONTEXT_PAIRS * (4 + 4 + 4)
     + LONGEST_DESTINATION
-    + 12 * 2 // wrapped_bytes, policy_revision
+    + 12 * 3 // wrapped_bytes, policy_revision, latency_us
+    + LONGEST_PLACE
     + (3 + MAX_NAME_BYTES) * (2 + MAX_POLICIES) // credential_kind, approval, policies
     + (4 + MAX_PRINCIPAL_BYTES) // end_user
     + MAX_ITEM_DETAILS
         * (3 + 18 + 6 * 3 + (2 + MAX_REASON_BYTES) * 2 + LONGEST_DESTINATION + 11);
+const LONGEST_PLACE: usize = 12 + 7; // tenant_sequence, write_position
 const LONGEST_DESTINATION: usize = (3 + 16) + 7 * 2;
 const _: () = assert!(LONGEST_PAYLOAD <= MAX_PAYLOAD_BYTES, "a lawful record must fit in a frame");
 

@@ -5,7 +5,10 @@
 use super::record::{Destination, Record, RecordItem};
 
 /// Appends `record`. The caller has checked its limits.
-pub(super) fn put_record(out: &mut Vec<u8>, record: &Record<'_>) {
+pub(super) fn put_record(out: &mut Vec<u8>, id: &[u8; 16], record: &Record<'_>) {
+    if *id != [0; 16] {
+        put_bytes(out, 1, id);
+    }
     put_number(out, 2, record.time_us.cast_unsigned());
     if let Some(tenant) = &record.tenant {
         put_bytes(out, 3, tenant.as_bytes());
@@ -44,6 +47,14 @@ pub(super) fn put_record(out: &mut Vec<u8>, record: &Record<'_>) {
     }
     put_number(out, 26, record.policy_revision);
     put_bytes(out, 27, record.approval.as_bytes());
+    put_number(out, 28, record.latency_us);
+    put_place(out, record.tenant_sequence, record.write_position);
+}
+
+/// Appends what the log alone knows of a record: the payload's last fields.
+pub fn put_place(out: &mut Vec<u8>, tenant_sequence: u64, write_position: u32) {
+    put_number(out, 29, tenant_sequence);
+    put_number(out, 31, write_position.into());
 }
 
 fn put_item(out: &mut Vec<u8>, item: &RecordItem<'_>) {

@@ -1,13 +1,15 @@
-//! How calls are recorded.
+//! `[audit]`: how the audit log is kept, and what of a call is in it. Never whether: every call is.
 
 use serde::Deserialize;
 
 use super::{ConfigError, setting};
 
-/// What the audit log has of a call.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+/// How the audit log is kept.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Audit {
+    /// The size of a new segment, in bytes. Two of them are on the disk before anything is recorded.
+    pub segment_bytes: u64,
     /// Keys of encryption contexts whose values are recorded as hashes; `*` is every key.
     pub hashed_context_keys: Vec<String>,
 }
@@ -16,6 +18,10 @@ pub struct Audit {
 
 impl Audit {
     pub(super) fn checked(&self) -> Result<(), ConfigError> {
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
+            let problem = format!("must be from {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}");
+            return Err(setting("audit.segment_bytes", &problem));
+        }
         let name = "audit.hashed_context_keys";
         if self.hashed_context_keys.len() > KEYS_MAX {
             return Err(setting(name, "must be at most 1000 keys; \"*\" is every key"));
@@ -27,5 +33,13 @@ impl Audit {
     }
 }
 
+impl Default for Audit {
+    fn default() -> Self {
+        Self { segment_bytes: 64 * 1024 * 1024, hashed_context_keys: Vec::new() }
+    }
+}
+
+const SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
+const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 const KEYS_MAX: usize = 1_000;
 const KEY_BYTES_MAX: usize = 255;

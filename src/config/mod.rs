@@ -45,7 +45,7 @@ pub struct Config {
     pub limits: Limits,
     /// What happens by itself.
     pub rotation: Rotation,
-    /// How calls are recorded.
+    /// How the audit log is kept.
     pub audit: Audit,
     /// Tokens of this installation's own.
     pub tokens: Tokens,
@@ -206,8 +206,8 @@ impl Config {
     }
 
     /// The audit log.
-    pub fn audit_file(&self) -> PathBuf {
-        self.data_directory.join("audit.log")
+    pub fn audit_directory(&self) -> PathBuf {
+        self.data_directory.join("audit")
     }
 
     /// The distinct tenants that trust domains and issuers belong to, by name.

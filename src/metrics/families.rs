@@ -134,9 +134,27 @@ pub const FAMILIES: &[Family] = &[
     ),
     of(
         Kind::Gauge,
-        "audit_takes_records",
-        "1 if the audit log takes records. Without it every call fails, this one too.",
-        |_, now| one(u64::from(now.audit_takes_records)),
+        "audit_available",
+        "1 if the audit log takes records of calls that use keys.",
+        |_, now| one(u64::from(now.audit_available)),
+    ),
+    of(
+        Kind::Gauge,
+        "audit_spare_segments",
+        "Segments of the audit log that are ready to be written next. 0 for long: its disk is full.",
+        |_, now| one(now.audit_spare_segments),
+    ),
+    of(
+        Kind::Counter,
+        "audit_poisoned_segments",
+        "Segments of the audit log given up after an error of the disk.",
+        |_, now| one(now.audit_poisoned_segments),
+    ),
+    of(
+        Kind::Counter,
+        "audit_refused",
+        "Calls refused because no audit record could be made.",
+        |_, now| one(now.audit_refused),
     ),
 ];
 

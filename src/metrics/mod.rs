@@ -82,8 +82,14 @@ pub struct Readings {
     pub audit_syncs: u64,
     /// Bytes by which the audit log grew since the start.
     pub audit_written_bytes: u64,
-    /// Whether the audit log takes records.
-    pub audit_takes_records: bool,
+    /// Whether the audit log takes records of calls that use keys.
+    pub audit_available: bool,
+    /// Segments of the audit log that are ready to be written next.
+    pub audit_spare_segments: u64,
+    /// Segments given up after an error since the start.
+    pub audit_poisoned_segments: u64,
+    /// Calls refused since the start because no record could be made.
+    pub audit_refused: u64,
 }
 
 /// How the scheduler of this program stands.

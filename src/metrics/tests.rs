@@ -28,7 +28,10 @@ fn the_page_is_written_as_openmetrics_has_it() {
         audit_records: 7,
         audit_syncs: 2,
         audit_written_bytes: 900,
-        audit_takes_records: true,
+        audit_available: true,
+        audit_spare_segments: 1,
+        audit_poisoned_segments: 4,
+        audit_refused: 5,
     };
     let page = page(&metrics, readings);
     assert!(page.ends_with("# EOF\n"));
@@ -46,7 +49,10 @@ fn the_page_is_written_as_openmetrics_has_it() {
         "bulla_scheduler_turns_total{outcome=\"held\"} 1\n",
         "bulla_scheduler_lease 1\n",
         "# UNIT bulla_audit_written_bytes bytes\nbulla_audit_written_bytes_total 900\n",
-        "bulla_audit_takes_records 1\n",
+        "bulla_audit_available 1\n",
+        "bulla_audit_spare_segments 1\n",
+        "bulla_audit_poisoned_segments_total 4\n",
+        "bulla_audit_refused_total 5\n",
     ] {
         assert!(page.contains(part), "{part}\nnot in\n{page}");
     }

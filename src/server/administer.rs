@@ -156,8 +156,8 @@ async fn make(config: &Config, options: &InitOptions, seal: &KeyFile) -> Result<
 /// A dangling link and a left-over log of SQLite's are there too.
 fn refuse_what_is_there(config: &Config) -> Result<(), ServerError> {
     let is_there = |path: &PathBuf| fs::symlink_metadata(path).is_ok();
-    if is_there(&config.audit_file()) {
-        return Err(ServerError::TrailExists(config.audit_file()));
+    if is_there(&config.audit_directory()) {
+        return Err(ServerError::TrailExists(config.audit_directory()));
     }
     match database_files(config).into_iter().find(is_there) {
         Some(path) if config.store == StoreKind::Sqlite => {
@@ -186,7 +186,7 @@ fn remove_what_was_made(
         // What is not there need not be removed.
         let _ = fs::remove_file(path);
     }
-    let _ = fs::remove_file(config.audit_file());
+    let _ = fs::remove_dir_all(config.audit_directory());
     if key_file_too { seal.discard() } else { Ok(()) }
 }
 

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::service::{HashedKeys, Office, TokenSigner, Unended};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{MemoryStore, Options, Store, StoreError};
-use crate::trail::{RealDisk, Recovery, Trail};
+use crate::trail::{Recovery, Trail, TrailOptions};
 
 use super::counted_store::CountedStore;
 use super::error::ServerError;
@@ -110,11 +110,16 @@ pub(super) fn open_trail(
     custody: &Custody,
     may_be_new: bool,
 ) -> Result<(Trail, Recovery), ServerError> {
-    let path = config.audit_file();
-    if !may_be_new && !path.exists() {
+    let path = config.audit_directory();
+    if !may_be_new && !Trail::is_at(&path) {
         return Err(ServerError::TrailMissing(path));
     }
-    Trail::open(&path, custody.installation_id(), &RealDisk)
+    let options = TrailOptions {
+        clock: clock(config),
+        segment_bytes: config.audit.segment_bytes,
+        ..TrailOptions::default()
+    };
+    Trail::open(&path, custody.installation_id(), &options)
         .map_err(|source| ServerError::Trail { path, source })
 }
 

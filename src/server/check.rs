@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::crypto::memory::{self, Locked};
+use crate::trail::{Trail, TrailError};
 
 use super::assemble;
 use super::error::ServerError;
@@ -32,13 +33,30 @@ async fn open(config: &Config) -> Result<String, ServerError> {
     let store = assemble::open_store(config)?;
     let custody = assemble::open_custody(config, &store).await?;
     let (trail, recovery) = assemble::open_trail(config, &custody, false)?;
+    let verified = verify(&trail, recovery.sequence).await;
     trail.close().await;
+    verified.map_err(|source| ServerError::Trail { path: config.audit_directory(), source })?;
     let status = custody.store_status().await?;
     store.close().await?;
     Ok(format!(
         "opens at revision {}; the audit log verifies up to record {}",
         status.head, recovery.sequence
     ))
+}
+
+/// Reads the whole log, from its first record.
+async fn verify(trail: &Trail, sequence: u64) -> Result<(), TrailError> {
+    let mut frames = trail.segments().frames(0);
+    let verifying = tokio::task::spawn_blocking(move || {
+        let mut reached = 0;
+        while reached < sequence
+            && let Some(next) = frames.next(|frame| frame.sequence())?
+        {
+            reached = next;
+        }
+        Ok(())
+    });
+    verifying.await.map_err(|_| TrailError::Closed)?
 }
 
 fn identity(config: &Config) -> String {

@@ -46,7 +46,7 @@ pub struct ServeOptions {
 /// Serves until the process is told to stop, then finishes what is in flight.
 ///
 /// # Errors
-/// It does not start, or had to stop: the audit log or the store failed, or a thread ended.
+/// It does not start, or had to stop: the store failed, or a thread ended.
 pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), ServerError> {
     let terminated = terminated().map_err(|e| ServerError::System("catch signals", e))?;
     let hangup =
@@ -84,7 +84,6 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
 
     let stopped = tokio::select! {
         () = terminated => Ok(()),
-        error = trail.failed() => Err(ServerError::Trail { path: config.audit_file(), source: error }),
         error = store.failed() => Err(ServerError::Store(error)),
         _ = runtimes.next_ended() => Err(ServerError::Ended("a data-plane thread")),
     };
@@ -253,7 +252,7 @@ async fn open(
         StoreKind::Sqlite => assemble::open_custody(config, &store).await?,
         StoreKind::Memory => {
             // A store in memory is new each time, and so is the audit log that tells of it.
-            let _ = std::fs::remove_file(config.audit_file());
+            let _ = std::fs::remove_dir_all(config.audit_directory());
             let seal = KeyFile::read(&config.seal.key_file)?;
             let made = custody::create(assemble::installed(config, &store), &seal).await?;
             administer::give(config, made, &options.bindings, true).await?;
@@ -263,7 +262,7 @@ async fn open(
     let (trail, recovery) = assemble::open_trail(config, &custody, options.new_audit_log)?;
     if recovery.torn_bytes > 0 {
         let bytes = recovery.torn_bytes;
-        tracing::warn!(bytes, "cut an unfinished batch off the end of the audit log");
+        tracing::warn!(bytes, "left an unfinished batch behind at the end of the audit log");
     }
     tracing::info!(sequence = recovery.sequence, "the audit log verifies");
     Ok((store, custody, trail))
@@ -277,7 +276,7 @@ async fn record_refusals(mut refused: mpsc::Receiver<AuthRefusal>, lane: Lane) {
         record.class = refusal.class.into();
         record.source_address = refusal.address.to_string().into();
         record.items = u32::try_from(refusal.untold.saturating_add(1)).unwrap_or(u32::MAX);
-        // A failure of the log stops the server; there is nothing to add here.
+        // What could not be recorded is counted, and told when the log is back.
         let _ = lane.append(&record).await;
     }
 }

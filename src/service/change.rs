@@ -108,6 +108,7 @@ impl Desk {
         action: Action,
         asked: Result<C, Refusal>,
     ) -> Result<C::Reply, Refusal> {
+        self.can_record(action)?;
         let mut record = self.draft(caller, action.name());
         let _under_way = match self.admit(caller, action, record.items) {
             Ok(under_way) => under_way,
@@ -147,6 +148,7 @@ impl Desk {
         action: Action,
         asked: Result<C, Refusal>,
     ) -> Result<Considered, Refusal> {
+        self.can_record(action)?;
         let mut record = self.draft(caller, action.name());
         let digest = caller.asks().map(|asks| asks.digest);
         let work = async {

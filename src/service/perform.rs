@@ -12,7 +12,7 @@ use crate::custody::{Budget, Custody};
 use crate::limits::{Kind, Limited, Limiter, Rates, UnderWay};
 use crate::metrics::Metrics;
 use crate::policy::Action;
-use crate::trail::{Lane, Trail};
+use crate::trail::{Lane, Purpose, Trail};
 
 pub use super::act::Act;
 pub use super::caller::{Asks, Caller};
@@ -102,6 +102,7 @@ impl Desk {
         caller: &Caller,
         asked: Result<U, Refusal>,
     ) -> Result<U::Reply, Refusal> {
+        self.can_record(U::ACTION)?;
         let mut record = self.draft(caller, U::ACTION.name());
         if let Ok(use_case) = &asked {
             use_case.describe(&mut record);
@@ -135,6 +136,13 @@ impl Desk {
         record.reason = reason.into();
         self.lane.append(&record).await?;
         Ok(())
+    }
+
+    /// Refuses a call of which no record could be made: before anything is decided, opened or changed
+    /// (attack H02).
+    pub(super) fn can_record(&self, action: Action) -> Result<(), Refusal> {
+        let purpose = if action.uses().is_empty() { Purpose::Manage } else { Purpose::Use };
+        Ok(self.lane.ready(purpose)?)
     }
 
     pub(super) fn draft(&self, caller: &Caller, action: &'static str) -> Record<'static> {
@@ -207,6 +215,7 @@ impl Desk {
                 record.class = refusal.class().into();
             }
         }
+        record.latency_us = self.latency_us(&record);
         let sequence = match self.lane.append(&record).await {
             Ok(sequence) => sequence,
             Err(error) => {
@@ -225,9 +234,16 @@ impl Desk {
         outcome
     }
 
+    /// Since the call was admitted, by the clock that the record's time is of.
+    fn latency_us(&self, record: &Record<'_>) -> u64 {
+        let now = self.office.clock.unix_us();
+        u64::try_from(now.saturating_sub(record.time_us)).unwrap_or(0)
+    }
+
     /// Makes durable that something is about to change.
     pub(super) async fn announce(&self, record: &mut Record<'static>) -> Result<(), Refusal> {
         record.outcome = Outcome::Started;
+        record.latency_us = self.latency_us(record);
         record.started_sequence = self.lane.append(record).await?;
         Ok(())
     }

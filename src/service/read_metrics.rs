@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::audit::Record;
 use crate::metrics::{Metrics, Readings};
 use crate::policy::Action;
+use crate::trail::Purpose;
 
 use super::perform::{About, Act, UseCase};
 use super::refusal::Refusal;
@@ -43,7 +44,10 @@ impl UseCase for ReadMetrics {
             audit_records: audit.records,
             audit_syncs: audit.syncs,
             audit_written_bytes: audit.written_bytes,
-            audit_takes_records: act.office.trail.takes_records(),
+            audit_available: act.office.trail.takes_records(Purpose::Use),
+            audit_spare_segments: audit.spare_segments,
+            audit_poisoned_segments: audit.poisoned,
+            audit_refused: audit.refused,
         };
         Ok(Counted { metrics: Arc::clone(&act.office.metrics), readings })
     }

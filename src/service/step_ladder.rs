@@ -40,6 +40,7 @@ impl Desk {
         mandate: Mandate,
     ) -> Result<bool, Refusal> {
         let step = StepLadder { key, version, mandate };
+        self.can_record(Action::StepLadder)?;
         let mut unwritten = self.draft(caller, Action::StepLadder.name());
         let asker = self.asker(caller).await?;
         let about = Some(step.about());

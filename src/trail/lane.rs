@@ -3,23 +3,33 @@
 //!
 //! The lane's task, once there is a record, yields once so that every request that is ready joins,
 //! hands the buffer over, is woken once when the batch is durable, and wakes its waiters from within
-//! the runtime. Never blocks, and never holds a lock over an await.
+//! the runtime. Where the disk takes longer than [`ON_ITS_WAY_MAX`] it tells all of them that they have
+//! no record, and takes none until the disk has answered: a record may then be durable of which its
+//! caller was told the opposite, never the other way round. Never blocks, and never holds a lock over
+//! an await.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use super::gate::Purpose;
+use super::payloads::{Ids, Payloads};
 use super::writer::{Answer, Batch, Message};
 use super::{Shared, TrailError};
-use crate::audit::Record;
+use crate::audit::{MAX_FRAME_BYTES, Record};
 
 /// The most bytes of records that wait on one lane, those on their way to the disk included.
 pub const MAX_LANE_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long a batch may be on its way. A record waits for the batch before its own and for its own:
+/// less than a second in all.
+pub const ON_ITS_WAY_MAX: Duration = Duration::from_millis(450);
 
 /// A runtime's lane. Clones are the same lane.
 #[derive(Clone)]
@@ -30,13 +40,6 @@ pub struct Lane {
 /// Resolves to the record's sequence once it is durable. Dropping it does not take the record back.
 #[must_use = "a record is durable only when this says so"]
 pub struct Append(State);
-
-/// Encoded records, one after another.
-#[derive(Default)]
-pub(super) struct Payloads {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
 
 pub(super) struct LaneShared {
     trail: Arc<Shared>,
@@ -52,6 +55,9 @@ struct Gathering {
     /// Those of the batch before it, until it is answered.
     on_their_way: Arc<Mutex<Waiters>>,
     bytes_on_their_way: usize,
+    /// The disk has not answered in time.
+    stuck: bool,
+    ids: Ids,
     spare: Payloads,
     spare_wakers: Vec<Option<Waker>>,
     /// The task has ended: nothing that came in now would ever leave.
@@ -89,12 +95,20 @@ impl Lane {
             waiters: Arc::default(),
             on_their_way: Arc::default(),
             bytes_on_their_way: 0,
+            stuck: false,
+            ids: Ids::new(),
             spare: Payloads::default(),
             spare_wakers: Vec::new(),
             ended: false,
         };
         let gathering = Mutex::new(gathering);
         Self { shared: Arc::new(LaneShared { trail, sender, gathering, stirred: Notify::new() }) }
+    }
+
+    /// Whether a record would be taken now of a call that is about to do something: asked before
+    /// anything is decided or opened, so that nothing is done that cannot be recorded.
+    pub fn ready(&self, purpose: Purpose) -> Result<(), TrailError> {
+        self.shared.ready(purpose)
     }
 
     /// Adds a record to the batch that gathers now. It has been encoded when this returns.
@@ -120,8 +134,7 @@ impl Lane {
                         tokio::task::yield_now().await;
                     }
                     Next::HandOver(payloads) => {
-                        let outcome = lane.hand_over(payloads).await;
-                        lane.finish(outcome);
+                        lane.hand_over(payloads).await;
                         // Those just woken answer, and what came meanwhile joins.
                         tokio::task::yield_now().await;
                     }
@@ -156,28 +169,73 @@ impl LaneShared {
         self.stirred.notify_one();
     }
 
+    fn ready(&self, purpose: Purpose) -> Result<(), TrailError> {
+        let refusal = self.trail.gate.refusal(purpose).or_else(|| {
+            let gathering = self.gathering.lock();
+            let bytes = gathering.payloads.bytes().saturating_add(gathering.bytes_on_their_way);
+            if gathering.stuck {
+                return Some(TrailError::Unavailable);
+            }
+            let is_full = bytes.saturating_add(MAX_FRAME_BYTES) > MAX_LANE_BYTES;
+            is_full.then_some(TrailError::Overloaded)
+        });
+        match refusal {
+            Some(refusal) => Err(self.refuse(refusal)),
+            None => Ok(()),
+        }
+    }
+
     fn gather(&self, record: &Record<'_>) -> Result<(Arc<Mutex<Waiters>>, usize), TrailError> {
         let mut gathering = self.gathering.lock();
-        if let Some(refusal) = self.trail.refusal() {
+        let taken = self.take(&mut gathering, record);
+        let waiters = Arc::clone(&gathering.waiters);
+        drop(gathering);
+        match taken {
+            Ok(place) => {
+                if place == 0 {
+                    self.nudge();
+                }
+                Ok((waiters, place))
+            }
+            Err(TrailError::Record(limit)) => Err(TrailError::Record(limit)),
+            Err(refusal) => Err(self.refuse(refusal)),
+        }
+    }
+
+    fn take(&self, gathering: &mut Gathering, record: &Record<'_>) -> Result<usize, TrailError> {
+        if let Some(refusal) = self.trail.gate.refusal(Purpose::Manage) {
             return Err(refusal);
         }
         if gathering.ended {
             return Err(TrailError::Closed);
         }
-        let free = MAX_LANE_BYTES.saturating_sub(gathering.bytes_on_their_way);
-        let place = gathering.payloads.push(record, free)?;
-        let waiters = Arc::clone(&gathering.waiters);
-        drop(gathering);
-        if place == 0 {
-            self.nudge();
+        if gathering.stuck {
+            return Err(TrailError::Unavailable);
         }
-        Ok((waiters, place))
+        let free = MAX_LANE_BYTES.saturating_sub(gathering.bytes_on_their_way);
+        let before = gathering.payloads.bytes();
+        let id = gathering.ids.next(&*self.trail.random)?;
+        let place = gathering.payloads.push(record, &id, free)?;
+        let bytes = gathering.payloads.bytes().saturating_sub(before);
+        if let Err(full) = self.trail.gate.take_room(bytes) {
+            gathering.payloads.pop();
+            return Err(full);
+        }
+        Ok(place)
+    }
+
+    /// Counts a call that gets no record.
+    fn refuse(&self, refusal: TrailError) -> TrailError {
+        if !matches!(refusal, TrailError::Closed) {
+            self.trail.gate.refuse(1, &*self.trail.clock);
+        }
+        refusal
     }
 
     fn next(&self) -> Next {
         let mut gathering = self.gathering.lock();
-        if gathering.payloads.ends.is_empty() {
-            let closing = self.trail.refusal().is_some();
+        if gathering.payloads.count() == 0 {
+            let closing = self.trail.gate.is_closing();
             gathering.ended = closing;
             return if closing { Next::End } else { Next::Wait };
         }
@@ -186,38 +244,100 @@ impl LaneShared {
         let payloads = std::mem::replace(&mut gathering.payloads, spare);
         let fresh = Arc::new(Mutex::new(Waiters { outcome: None, wakers }));
         gathering.on_their_way = std::mem::replace(&mut gathering.waiters, fresh);
-        gathering.bytes_on_their_way = payloads.bytes.len();
+        gathering.bytes_on_their_way = payloads.bytes();
         Next::HandOver(payloads)
     }
 
-    async fn hand_over(&self, payloads: Payloads) -> Result<u64, TrailError> {
-        let (reply, answer) = oneshot::channel();
-        let message = Message::Batch(Batch { payloads, reply });
-        if self.sender.try_send(message).is_err() {
-            return Err(self.trail.refusal().unwrap_or(TrailError::Overloaded));
+    /// Sees a batch to its end, however long that takes; those who wait for it are told in time.
+    async fn hand_over(&self, payloads: Payloads) {
+        let (reply, mut answer) = oneshot::channel();
+        let count = payloads.count() as u64;
+        if self.sender.try_send(Message::Batch(Batch { payloads, reply })).is_err() {
+            return self.finish(Err(self.lost()), Payloads::default());
         }
-        let Answer { payloads, outcome } =
-            answer.await.map_err(|_| self.trail.refusal().unwrap_or(TrailError::Closed))?;
-        self.gathering.lock().spare = payloads.emptied();
-        outcome
+        let in_time = tokio::time::timeout(ON_ITS_WAY_MAX, &mut answer).await;
+        let answered = match in_time {
+            Ok(answered) => answered,
+            Err(_) => {
+                self.give_up(count);
+                match self.late(&mut answer).await {
+                    Some(answered) => answered,
+                    None => return,
+                }
+            }
+        };
+        match answered {
+            Ok(Answer { payloads, outcome }) => {
+                if matches!(outcome, Err(TrailError::Unavailable)) {
+                    self.trail.gate.refuse(count, &*self.trail.clock);
+                }
+                self.finish(outcome, payloads);
+            }
+            Err(_) => self.finish(Err(self.lost()), Payloads::default()),
+        }
+    }
+
+    /// An answer that is late; None when the log closes before it comes.
+    async fn late(
+        &self,
+        answer: &mut oneshot::Receiver<Answer>,
+    ) -> Option<Result<Answer, oneshot::error::RecvError>> {
+        while !self.trail.gate.is_closing() {
+            tokio::select! {
+                answered = &mut *answer => return Some(answered),
+                () = self.stirred.notified() => {}
+            }
+        }
+        None
+    }
+
+    /// Why there will be no answer.
+    fn lost(&self) -> TrailError {
+        self.trail.gate.refusal(Purpose::Manage).unwrap_or(TrailError::Unavailable)
+    }
+
+    /// The disk does not answer: everybody who waits is told so, and nobody else is let in.
+    fn give_up(&self, on_their_way: u64) {
+        let (waiters, gathered) = {
+            let mut gathering = self.gathering.lock();
+            gathering.stuck = true;
+            let gathered = std::mem::take(&mut gathering.payloads);
+            let fresh = Arc::new(Mutex::new(Waiters::default()));
+            let waiting = std::mem::replace(&mut gathering.waiters, fresh);
+            ([Arc::clone(&gathering.on_their_way), waiting], gathered)
+        };
+        let refused = on_their_way.saturating_add(gathered.count() as u64);
+        self.trail.gate.refuse(refused, &*self.trail.clock);
+        self.trail.gate.give_room(gathered.bytes());
+        for waiters in waiters {
+            let wakers = waiters.lock().settle(Err(TrailError::Unavailable));
+            wakers.into_iter().flatten().for_each(Waker::wake);
+        }
     }
 
     /// Tells those whose batch was on its way.
-    fn finish(&self, outcome: Result<u64, TrailError>) {
+    fn finish(&self, outcome: Result<u64, TrailError>, payloads: Payloads) {
         let waiters = Arc::clone(&self.gathering.lock().on_their_way);
         let mut wakers = waiters.lock().settle(outcome);
         wakers.drain(..).flatten().for_each(Waker::wake);
         let mut gathering = self.gathering.lock();
+        self.trail.gate.give_room(gathering.bytes_on_their_way);
         gathering.bytes_on_their_way = 0;
+        gathering.stuck = false;
         gathering.spare_wakers = wakers;
+        gathering.spare = payloads.emptied();
     }
 
     /// Nothing will be handed over any more: tells everybody who still waits.
     fn end(&self) {
-        let refusal = self.trail.refusal().unwrap_or(TrailError::Closed);
+        let refusal = self.trail.gate.refusal(Purpose::Manage).unwrap_or(TrailError::Closed);
         let waiters = {
             let mut gathering = self.gathering.lock();
             gathering.ended = true;
+            let gathered = gathering.payloads.bytes();
+            self.trail.gate.give_room(gathered.saturating_add(gathering.bytes_on_their_way));
+            gathering.bytes_on_their_way = 0;
+            gathering.payloads = Payloads::default();
             [Arc::clone(&gathering.on_their_way), Arc::clone(&gathering.waiters)]
         };
         for waiters in waiters {
@@ -270,41 +390,3 @@ impl Waiters {
         }
     }
 }
-
-// === impl Payloads ===
-
-impl Payloads {
-    /// Encodes `record` at the end, unless that makes more than `max_bytes`; its place.
-    fn push(&mut self, record: &Record<'_>, max_bytes: usize) -> Result<usize, TrailError> {
-        let before = self.bytes.len();
-        record.encode(&mut self.bytes)?;
-        if self.bytes.len() > max_bytes {
-            self.bytes.truncate(before);
-            return Err(TrailError::Overloaded);
-        }
-        let place = self.ends.len();
-        self.ends.push(self.bytes.len());
-        Ok(place)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let payload = self.bytes.get(start..end).unwrap_or_default();
-            start = end;
-            payload
-        })
-    }
-
-    fn emptied(mut self) -> Self {
-        if self.bytes.capacity() > KEPT_BUFFER_BYTES {
-            return Self::default();
-        }
-        self.bytes.clear();
-        self.ends.clear();
-        self
-    }
-}
-
-/// A bigger buffer is not kept from one batch to the next.
-const KEPT_BUFFER_BYTES: usize = 1024 * 1024;

@@ -1,36 +1,78 @@
-//! The audit log on disk: one growing file of chained frames, made durable a batch at a time.
+//! The audit log on disk: segments of chained frames, made durable a batch at a time.
 //!
 //! Requests add records to a [`Lane`] of their own runtime; one log thread hashes, writes and syncs
 //! what all lanes have handed over, and wakes each lane once. A waiter learns its record's sequence
-//! only when the record is on disk. Never syncs a file again whose sync or write has failed: the trail
-//! is then poisoned, [`Trail::failed`] resolves, and the server must stop. A full disk is not a
-//! failure: what was half written is cut off, its waiters are told, and the next batch tries again.
+//! only when the record is on disk, and within a second that it is not. Never syncs a file again whose
+//! sync or write has failed: the segment is given up, and what was not acknowledged is written to
+//! another. Where that fails too, calls are refused until the disk is back; service then goes on by
+//! itself, and a record says how many there were.
 
+mod catalogue;
 mod disk;
+mod gate;
 mod lane;
+mod ledger;
+mod packed;
+mod packer;
+mod payloads;
+mod place;
 mod reader;
 mod recovery;
+mod spare;
+mod tenants;
 mod writer;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
-use crate::audit::{HASH_BYTES, LogHeader, OverLimit, Record};
+use crate::audit::{HASH_BYTES, OverLimit, Record};
+use crate::clock::{Clock, SystemClock};
+use crate::crypto::{OsRandom, Random};
 
 pub use disk::{Disk, LogFile, RealDisk};
-pub use lane::{Append, Lane, MAX_LANE_BYTES};
-pub use reader::MAX_READ_BYTES;
+pub use gate::{MAX_WAITING_BYTES, Purpose};
+pub use lane::{Append, Lane, MAX_LANE_BYTES, ON_ITS_WAY_MAX};
+pub use reader::{FrameReader, MAX_READ_BYTES, Segments};
 
+use catalogue::Catalogue;
+use gate::Gate;
 use lane::LaneShared;
-use reader::Index;
+use ledger::Ledger;
+use packer::Packer;
+use place::{Kind, Place};
+use recovery::Recovered;
+use spare::Spares;
 use writer::{Message, Writer};
+
+/// A segment's size where nothing else is said.
+pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// The smallest segment.
+pub const MIN_SEGMENT_BYTES: u64 = 1024 * 1024;
+/// The largest segment.
+pub const MAX_SEGMENT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+
+/// What a log works with, all of it passed in.
+#[derive(Clone)]
+pub struct TrailOptions {
+    /// Where files are.
+    pub disk: Arc<dyn Disk>,
+    /// What time it is, for records of the log's own.
+    pub clock: Arc<dyn Clock>,
+    /// Where records' ids come from.
+    pub random: Arc<dyn Random>,
+    /// The size of a new segment: [`MIN_SEGMENT_BYTES`] to [`MAX_SEGMENT_BYTES`].
+    pub segment_bytes: u64,
+    /// How long after a failure the disk is tried again.
+    pub try_again: Duration,
+}
 
 /// The audit log, open. Clones are the same log.
 #[derive(Clone)]
@@ -48,7 +90,8 @@ pub struct Recovery {
     pub sequence: u64,
     /// The chain value after it.
     pub head: [u8; HASH_BYTES],
-    /// How many bytes of a batch that was never acknowledged were cut off the end.
+    /// How many bytes of a batch that was never acknowledged were left behind at the end. The log's
+    /// next record says so too.
     pub torn_bytes: u64,
 }
 
@@ -76,20 +119,27 @@ pub struct Counts {
     pub syncs: u64,
     /// Bytes of records made durable.
     pub written_bytes: u64,
+    /// Segments given up after an error.
+    pub poisoned: u64,
+    /// Calls and records refused because no record could be made.
+    pub refused: u64,
+    /// Segments that are ready to be written after the one that is.
+    pub spare_segments: u64,
 }
 
 /// The log cannot be opened, read or added to.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TrailError {
-    /// More than [`MAX_LANE_BYTES`] wait on this lane. The record was not taken.
+    /// Too many bytes wait, on this lane or on all. The record was not taken.
     #[error("too many audit records are waiting for the disk")]
     Overloaded,
-    /// The disk or the quota is full. The record was not written; a later one may be.
-    #[error("the audit log's disk is full")]
-    Full,
-    /// A write or sync failed. The record may or may not be on disk, and no other will be taken.
-    #[error("the audit log failed; restart once its disk is repaired")]
-    Failed(#[source] Arc<io::Error>),
+    /// The disk is full, missing or slow, or it failed. A record that was taken may or may not become
+    /// durable. Tried again without anybody's doing.
+    #[error("the audit log cannot be written now; look at its disk")]
+    Unavailable,
+    /// No further segment can be made: what is left is for management.
+    #[error("the audit log's disk is full, and what is left of it is kept for management; free space")]
+    Reserved,
     /// The log was closed before the record was written.
     #[error("the audit log is closed")]
     Closed,
@@ -109,11 +159,8 @@ pub enum TrailError {
     #[error("the audit log is in use by another process")]
     Locked,
     /// Others than the owner may read or write it.
-    #[error("the audit log may be read or written by others than its owner; set its mode to 0600")]
+    #[error("the audit log may be read or written by others than its owner; set its files' mode to 0600 and its directories' to 0700")]
     Exposed,
-    /// The file is something else.
-    #[error("the file is not an audit log of format 1")]
-    NotALog,
     /// The log belongs to another installation.
     #[error("the audit log belongs to another installation")]
     OtherInstallation,
@@ -125,25 +172,29 @@ pub enum TrailError {
     },
 }
 
-/// What holders of a [`Trail`] share. Not held by the log thread, which ends when they are gone.
+/// What holders of a [`Trail`] share. Not held by the threads, which end when they are gone.
 struct Handle {
     shared: Arc<Shared>,
     sender: SyncSender<Message>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What the log thread, the lanes and the readers share.
 struct Shared {
-    file: Box<dyn LogFile>,
-    closing: AtomicBool,
+    place: Arc<Place>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    gate: Arc<Gate>,
+    spares: Arc<Spares>,
+    catalogue: Arc<Mutex<Catalogue>>,
+    counters: Arc<Counters>,
     durable: watch::Sender<u64>,
-    failure: watch::Sender<Option<TrailError>>,
-    poisoned: AtomicBool,
-    index: Mutex<Index>,
+    /// The log thread has ended.
+    ended: watch::Sender<bool>,
     lanes: Mutex<Vec<std::sync::Weak<LaneShared>>>,
     running_lanes: watch::Sender<usize>,
     readers: Semaphore,
-    counters: Counters,
+    _lock: Box<dyn Send + Sync>,
 }
 
 #[derive(Default)]
@@ -153,54 +204,77 @@ struct Counters {
     writes: AtomicU64,
     syncs: AtomicU64,
     written_bytes: AtomicU64,
+    poisoned: AtomicU64,
 }
 
 // === impl Trail ===
 
 impl Trail {
-    /// Opens the log at `path`, or makes a new one, and starts the log thread.
+    /// Opens the log in `directory`, or makes a new one, and starts its threads.
     ///
-    /// The whole chain is verified, in constant memory. A torn end (bytes after the last whole record
-    /// with no whole record after them) is cut off and reported: nobody was told that it was durable.
-    /// Any other damage is [`TrailError::Broken`] and nothing is changed.
+    /// The last segments are verified, in constant memory. A torn end (bytes after the last whole
+    /// record that no later write came after) is left behind and reported: nobody was told that it was
+    /// durable. Any other damage is [`TrailError::Broken`] and nothing is changed. To verify the whole
+    /// log, read it: [`Trail::segments`].
     pub fn open(
-        path: &Path,
+        directory: &Path,
         installation_id: [u8; 16],
-        disk: &dyn Disk,
+        options: &TrailOptions,
     ) -> Result<(Self, Recovery), TrailError> {
-        let file = disk.open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => TrailError::Locked,
-            io::ErrorKind::PermissionDenied if error.raw_os_error().is_none() => {
-                TrailError::Exposed
-            }
-            _ => TrailError::io("open", error),
-        })?;
-        let recovered = recovery::recover(&*file, LogHeader::new(installation_id))?;
-        let recovery = Recovery {
-            created: recovered.created,
-            sequence: recovered.chain.sequence(),
-            head: *recovered.chain.head(),
-            torn_bytes: recovered.torn_bytes,
-        };
+        let (place, lock, names) = prepare(directory, installation_id, options)?;
+        let recovered = recovery::recover(&place, &names)?;
+        let gate = Arc::new(Gate::default());
+        let spares = Arc::new(Spares::new(Arc::clone(&place), Arc::clone(&gate)));
+        spares.adopt(&names).map_err(|error| TrailError::io("tidy", error))?;
+        let Recovered { created, chain, catalogue, tenants, active, torn_bytes } = recovered;
+        let recovery =
+            Recovery { created, sequence: chain.sequence(), head: *chain.head(), torn_bytes };
         let shared = Arc::new(Shared {
-            file,
-            closing: AtomicBool::new(false),
+            place,
+            clock: Arc::clone(&options.clock),
+            random: Arc::clone(&options.random),
+            gate,
+            spares,
+            catalogue: Arc::new(Mutex::new(catalogue)),
+            counters: Arc::default(),
             durable: watch::Sender::new(recovery.sequence),
-            failure: watch::Sender::new(None),
-            poisoned: AtomicBool::new(false),
-            index: Mutex::new(recovered.index),
+            ended: watch::Sender::new(false),
             lanes: Mutex::new(Vec::new()),
             running_lanes: watch::Sender::new(0),
             readers: Semaphore::new(MAX_READERS),
-            counters: Counters::default(),
+            _lock: lock,
         });
-        let (writer, sender) = Writer::new(Arc::clone(&shared), recovered.chain);
-        let thread = std::thread::Builder::new()
-            .name("bulla-log".to_owned())
-            .spawn(move || writer.run())
-            .map_err(|error| TrailError::io("start the thread of", error))?;
-        let handle = Handle { shared, sender, thread: Mutex::new(Some(thread)) };
+        let (packer, errands) = Packer::new(
+            Arc::clone(&shared.place),
+            Arc::clone(&shared.catalogue),
+            Arc::clone(&shared.gate),
+        );
+        let is_open = active.is_some();
+        let ledger = Ledger::new(&shared, errands, active);
+        let (mut writer, sender) = Writer::new(Arc::clone(&shared), ledger, chain, tenants);
+        let begin = |error| TrailError::io("begin", error);
+        if !is_open {
+            shared.spares.make_now().map_err(begin)?;
+            writer.begin().map_err(begin)?;
+        }
+        if torn_bytes > 0 {
+            writer.note_cut(torn_bytes);
+        }
+        let spares = Arc::clone(&shared.spares);
+        let threads = vec![
+            started("bulla-log", move || writer.run())?,
+            started("bulla-log-next", move || spares.run())?,
+            started("bulla-log-pack", move || packer.run())?,
+        ];
+        let handle = Handle { shared, sender, threads: Mutex::new(threads) };
         Ok((Self { handle: Arc::new(handle) }, recovery))
+    }
+
+    /// Whether there is a log in `directory`.
+    pub fn is_at(directory: &Path) -> bool {
+        RealDisk.list(&segments_in(directory)).is_ok_and(|names| {
+            names.iter().any(|name| matches!(Kind::of(name), Kind::Plain(_) | Kind::Packed(_)))
+        })
     }
 
     /// A new lane, for one runtime. Spawn [`Lane::run`] on that runtime; without it nothing moves.
@@ -216,13 +290,16 @@ impl Trail {
     /// about [`MAX_READ_BYTES`]; one at least, if there is one. Runs on a blocking thread, few at a
     /// time, and verifies the chain on its way.
     pub async fn read(&self, after: u64, limit: usize) -> Result<Vec<Entry>, TrailError> {
-        let shared = Arc::clone(&self.handle.shared);
+        let segments = self.segments();
         let _permit = self.handle.shared.readers.acquire().await.map_err(|_| TrailError::Closed)?;
-        tokio::task::spawn_blocking(move || {
-            reader::read(&*shared.file, &shared.index, after, limit)
-        })
-        .await
-        .map_err(|_| TrailError::Closed)?
+        tokio::task::spawn_blocking(move || reader::read(&segments, after, limit))
+            .await
+            .map_err(|_| TrailError::Closed)?
+    }
+
+    /// The log's frames, for those who read it as a whole.
+    pub fn segments(&self) -> Segments {
+        Segments { shared: Arc::clone(&self.handle.shared) }
     }
 
     /// The last durable sequence, as it grows.
@@ -230,72 +307,115 @@ impl Trail {
         self.handle.shared.durable.subscribe()
     }
 
-    /// Resolves when the log has failed for good. The server must then stop.
-    pub async fn failed(&self) -> TrailError {
-        let mut failure = self.handle.shared.failure.subscribe();
-        match failure.wait_for(Option::is_some).await {
-            Ok(failure) => failure.clone().unwrap_or(TrailError::Closed),
-            Err(_) => TrailError::Closed,
-        }
-    }
-
     /// How much the log thread has done.
     pub fn counts(&self) -> Counts {
-        let counters = &self.handle.shared.counters;
+        let shared = &self.handle.shared;
+        let counters = &shared.counters;
         Counts {
             records: counters.records.load(Ordering::Relaxed),
             batches: counters.batches.load(Ordering::Relaxed),
             writes: counters.writes.load(Ordering::Relaxed),
             syncs: counters.syncs.load(Ordering::Relaxed),
             written_bytes: counters.written_bytes.load(Ordering::Relaxed),
+            poisoned: counters.poisoned.load(Ordering::Relaxed),
+            refused: shared.gate.refused(),
+            spare_segments: shared.spares.ready(),
         }
     }
 
-    /// Whether records are taken: not any more once a write or sync has failed, or while it closes.
-    pub fn takes_records(&self) -> bool {
-        self.handle.shared.refusal().is_none()
+    /// How many bytes of records wait for the disk.
+    pub fn waiting_bytes(&self) -> usize {
+        self.handle.shared.gate.waiting_bytes()
+    }
+
+    /// Whether records of such calls are taken now.
+    pub fn takes_records(&self, purpose: Purpose) -> bool {
+        self.handle.shared.gate.refusal(purpose).is_none()
     }
 
     /// Takes no more records, waits until the running lanes have handed over what they hold and the
-    /// log thread has made it durable, and ends the thread. The lanes' runtimes must still run.
+    /// log thread has made it durable, and ends the threads: all of it within twice [`CLOSE_MAX`],
+    /// whatever the disk does. The lanes' runtimes must still run.
     pub async fn close(&self) {
         let shared = &self.handle.shared;
-        shared.closing.store(true, Ordering::SeqCst);
+        shared.gate.close();
         let lanes: Vec<_> = shared.lanes.lock().iter().filter_map(|lane| lane.upgrade()).collect();
         lanes.iter().for_each(|lane| lane.nudge());
         let mut running = shared.running_lanes.subscribe();
-        // The sender lives in `shared`, so this can only end by the count reaching zero.
-        let _ = running.wait_for(|running| *running == 0).await;
-        // A send fails only when the thread has ended already.
-        let _ = self.handle.sender.try_send(Message::Close);
-        let thread = self.handle.thread.lock().take();
-        if let Some(thread) = thread {
-            // A panic of the log thread has told everybody who waited for it already.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        let mut ended = shared.ended.subscribe();
+        let closing = async {
+            // The senders live in `shared`, so these can only end by what is waited for.
+            let _ = running.wait_for(|running| *running == 0).await;
+            // A send fails only when the thread has ended already, or so much waits that it is stuck.
+            let _ = self.handle.sender.try_send(Message::Close);
+            let _ = ended.wait_for(|ended| *ended).await;
+        };
+        let closed = tokio::time::timeout(CLOSE_MAX, closing).await;
+        self.handle.end();
+        let threads = std::mem::take(&mut *self.handle.threads.lock());
+        // A panic of a thread has told everybody who waited for it already.
+        let joining = tokio::task::spawn_blocking(|| {
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+        });
+        // With the log thread ended the others end as soon as the disk lets them.
+        if closed.is_err() || tokio::time::timeout(CLOSE_MAX, joining).await.is_err() {
+            tracing::error!("the audit log's disk does not answer; closing without it");
         }
     }
 }
 
-// === impl Shared ===
+// === impl Handle ===
 
-impl Shared {
-    /// Why no record is taken any more, if none is.
-    fn refusal(&self) -> Option<TrailError> {
-        if self.poisoned.load(Ordering::Acquire) {
-            return Some(self.failure.borrow().clone().unwrap_or(TrailError::Closed));
-        }
-        self.closing.load(Ordering::SeqCst).then_some(TrailError::Closed)
+impl Handle {
+    /// Ends the threads that are beside the log thread, as far as the disk lets them.
+    fn end(&self) {
+        self.shared.gate.close();
+        self.shared.spares.close();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+// === impl Counters ===
+
+impl Counters {
+    fn add_writes(&self, writes: u64) {
+        self.writes.fetch_add(writes, Ordering::Relaxed);
     }
 
-    fn poison(&self, error: TrailError) {
-        self.failure.send_if_modified(|failure| {
-            let first = failure.is_none();
-            if first {
-                *failure = Some(error);
-            }
-            first
-        });
-        self.poisoned.store(true, Ordering::Release);
+    fn add_sync(&self) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add_batch(&self) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add_poisoned(&self) {
+        self.poisoned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add_durable(&self, records: u32, bytes: usize) {
+        self.records.fetch_add(records.into(), Ordering::Relaxed);
+        self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+// === impl TrailOptions ===
+
+impl Default for TrailOptions {
+    fn default() -> Self {
+        Self {
+            disk: Arc::new(RealDisk),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(OsRandom),
+            segment_bytes: SEGMENT_BYTES,
+            try_again: Duration::from_secs(1),
+        }
     }
 }
 
@@ -309,3 +429,46 @@ impl TrailError {
 
 /// How many reads run at once.
 const MAX_READERS: usize = 4;
+
+/// Makes the directories, keeps other processes out, and lists what is there.
+#[allow(clippy::type_complexity)]
+fn prepare(
+    directory: &Path,
+    installation_id: [u8; 16],
+    options: &TrailOptions,
+) -> Result<(Arc<Place>, Box<dyn Send + Sync>, Vec<String>), TrailError> {
+    let disk = &options.disk;
+    let opened = |error: io::Error| match error.kind() {
+        io::ErrorKind::WouldBlock => TrailError::Locked,
+        io::ErrorKind::PermissionDenied if error.raw_os_error().is_none() => TrailError::Exposed,
+        _ => TrailError::io("open", error),
+    };
+    let segments = segments_in(directory);
+    disk.make_directory(directory).map_err(opened)?;
+    disk.make_directory(&segments).map_err(opened)?;
+    let lock = disk.lock(&directory.join("lock")).map_err(opened)?;
+    let names = disk.list(&segments).map_err(opened)?;
+    let place = Place {
+        disk: Arc::clone(disk),
+        directory: segments,
+        installation_id,
+        segment_bytes: options.segment_bytes.clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES),
+        try_again: options.try_again,
+    };
+    Ok((Arc::new(place), lock, names))
+}
+
+fn started(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, TrailError> {
+    let builder = std::thread::Builder::new().name(name.to_owned());
+    builder.spawn(work).map_err(|error| TrailError::io("start a thread of", error))
+}
+
+fn segments_in(directory: &Path) -> PathBuf {
+    directory.join("segments")
+}
+
+/// How long closing waits for the disk, twice.
+pub const CLOSE_MAX: Duration = Duration::from_secs(5);

@@ -1,18 +1,22 @@
 //! The log thread: takes what all lanes have handed over, chains it, writes it once, syncs it once, and
-//! answers each lane once. Never retries a sync, and never writes after an error that it does not
-//! understand.
+//! answers each lane once. What it cannot make durable in two segments it refuses, and tries again by
+//! itself until the disk is back. Never syncs a file again whose write or sync has failed.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::lane::Payloads;
-use super::reader::{INDEX_INTERVAL, Mark};
+use super::catalogue::{MARK_INTERVAL, Mark};
+use super::ledger::Ledger;
+use super::payloads::Payloads;
+use super::tenants::Tenants;
 use super::{Shared, TrailError};
-use crate::audit::{Chain, ChainFull};
+use crate::audit::{Chain, Outcome, Record, clip, frame_bytes, put_place};
+use crate::keys::TenantId;
 
 /// What the log thread is told.
 pub(super) enum Message {
@@ -36,43 +40,79 @@ pub(super) struct Answer {
 pub(super) struct Writer {
     shared: Arc<Shared>,
     messages: Receiver<Message>,
-    /// As far as the file is durable.
+    ledger: Ledger,
+    /// As far as the log is durable.
     chain: Chain,
-    length: u64,
-    frames: Vec<u8>,
-    /// Whether the thread is to end well.
+    tenants: Tenants,
+    piece: Piece,
+    /// What the log has to say itself.
+    notes: VecDeque<Record<'static>>,
+    looked: Instant,
     closed: bool,
 }
 
-/// What a round would make of the log.
-struct Round {
-    chain: Chain,
-    firsts: Vec<u64>,
+/// What goes to the disk in one write.
+#[derive(Default)]
+struct Piece {
+    frames: Vec<u8>,
+    chain: Option<Chain>,
+    records: u32,
     marks: Vec<Mark>,
+    place: Vec<u8>,
 }
 
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, chain: Chain) -> (Self, SyncSender<Message>) {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        ledger: Ledger,
+        chain: Chain,
+        tenants: Tenants,
+    ) -> (Self, SyncSender<Message>) {
         let (sender, messages) = sync_channel(MAX_MESSAGES);
-        let length = shared.index.lock().length();
-        (Self { shared, messages, chain, length, frames: Vec::new(), closed: false }, sender)
+        let writer = Self {
+            shared,
+            messages,
+            ledger,
+            chain,
+            tenants,
+            piece: Piece::default(),
+            notes: VecDeque::new(),
+            looked: Instant::now(),
+            closed: false,
+        };
+        (writer, sender)
+    }
+
+    /// Begins a segment where none is open.
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        self.ledger.ready(&self.chain, &self.tenants)
+    }
+
+    /// Leaves word in the log of bytes that were cut off its end at the start.
+    pub(super) fn note_cut(&mut self, torn_bytes: u64) {
+        self.note("audit.cut", format!("torn_bytes={torn_bytes}"));
     }
 
     /// Until it is told to close or nobody is left to tell it anything.
     pub(super) fn run(mut self) {
         let mut batches = Vec::new();
+        self.look();
         while !self.closed {
-            match self.messages.recv() {
+            match self.messages.recv_timeout(self.shared.place.try_again) {
                 Ok(message) => self.take(message, &mut batches),
-                Err(_) => self.closed = true,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.closed = true,
             }
             while let Ok(message) = self.messages.try_recv() {
                 self.take(message, &mut batches);
             }
             if !batches.is_empty() {
                 self.round(&mut batches);
+            }
+            if self.closed || self.looked.elapsed() >= self.shared.place.try_again {
+                self.look();
             }
         }
     }
@@ -84,13 +124,9 @@ impl Writer {
         }
     }
 
-    /// Makes `batches` durable together, or none of them, and answers them all.
+    /// Makes `batches` durable together, or answers that it could not.
     fn round(&mut self, batches: &mut Vec<Batch>) {
-        let outcome = match self.shared.poisoned.load(Ordering::Acquire) {
-            true => Err(self.shared.refusal().unwrap_or(TrailError::Closed)),
-            false => self.make_durable(batches),
-        };
-        let counters = &self.shared.counters;
+        let outcome = self.make_durable(batches);
         let mut firsts = match &outcome {
             Ok(firsts) => firsts.iter(),
             Err(_) => [].iter(),
@@ -101,106 +137,195 @@ impl Writer {
                 (Ok(_), None) => Err(TrailError::Closed),
                 (Err(error), _) => Err(error.clone()),
             };
-            counters.batches.fetch_add(1, Ordering::Relaxed);
+            self.shared.counters.add_batch();
             // Nobody listens when the lane's runtime has gone.
             let _ = reply.send(Answer { payloads, outcome });
         }
     }
 
     fn make_durable(&mut self, batches: &[Batch]) -> Result<Vec<u64>, TrailError> {
-        let round = self.chain_up(batches).map_err(|full| {
-            self.poison(io::Error::other(full)) // lanes check every payload: this cannot be
-        })?;
-        self.write()?;
-        self.shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        self.shared.file.sync().map_err(|error| self.poison(error))?;
-        let records = round.chain.sequence().saturating_sub(self.chain.sequence());
-        self.shared.counters.records.fetch_add(records, Ordering::Relaxed);
-        let written_bytes = length_as_u64(&self.frames);
-        self.shared.counters.written_bytes.fetch_add(written_bytes, Ordering::Relaxed);
-        self.length = self.length.saturating_add(written_bytes);
-        self.chain = round.chain;
-        self.shared.index.lock().extend(round.marks, self.length);
-        self.shared.durable.send_replace(self.chain.sequence());
-        if self.frames.capacity() > KEPT_BUFFER_BYTES {
-            self.frames = Vec::new();
-        }
-        Ok(round.firsts)
-    }
-
-    /// Fills `frames`.
-    fn chain_up(&mut self, batches: &[Batch]) -> Result<Round, ChainFull> {
-        let mut round = Round {
-            chain: self.chain,
-            firsts: Vec::with_capacity(batches.len()),
-            marks: Vec::new(),
-        };
-        self.frames.clear();
+        let mut firsts = Vec::with_capacity(batches.len());
         for batch in batches {
-            round.firsts.push(round.chain.sequence().saturating_add(1));
-            for payload in batch.payloads.iter() {
-                round.chain.seal(payload, &mut self.frames)?;
-                if round.chain.sequence().is_multiple_of(INDEX_INTERVAL) {
-                    let offset = self.length.saturating_add(length_as_u64(&self.frames));
-                    round.marks.push(Mark { offset, chain: round.chain });
-                }
+            firsts.push(self.piece.chain.unwrap_or(self.chain).sequence().saturating_add(1));
+            for (payload, tenant) in batch.payloads.iter() {
+                self.put(payload, tenant)?;
             }
         }
-        Ok(round)
+        self.flush()?;
+        Ok(firsts)
     }
 
-    /// Writes `frames` after what is durable.
-    fn write(&mut self) -> Result<(), TrailError> {
-        let mut offset = self.length;
-        let mut rest = self.frames.as_slice();
-        while !rest.is_empty() {
-            self.shared.counters.writes.fetch_add(1, Ordering::Relaxed);
-            let error = match self.shared.file.write_at(offset, rest) {
-                Ok(written) if written > 0 => {
-                    rest = rest.get(written..).unwrap_or_default();
-                    offset = offset.saturating_add(written as u64);
-                    continue;
-                }
-                Ok(_) => io::ErrorKind::WriteZero.into(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => error,
-            };
-            return Err(match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => self.cut_back(),
-                _ => self.poison(error),
-            });
+    /// Adds a record to the piece, having made durable what it has no room beside.
+    fn put(&mut self, payload: &[u8], tenant: Option<TenantId>) -> Result<(), TrailError> {
+        let bytes = frame_bytes(payload.len()).saturating_add(PLACE_BYTES_MAX);
+        let with = self.piece.frames.len().saturating_add(bytes);
+        let fits = with as u64 <= self.ledger.room() && with <= PIECE_BYTES_MAX;
+        if !fits && !self.piece.frames.is_empty() {
+            self.flush()?;
+        }
+        if bytes as u64 > self.ledger.room() {
+            self.ledger.seal();
+        }
+        let piece = &mut self.piece;
+        let mut chain = piece.chain.unwrap_or(self.chain);
+        piece.place.clear();
+        put_place(&mut piece.place, self.tenants.next(tenant), piece.records);
+        let sealed = chain.seal_parts([payload, &piece.place], &mut piece.frames);
+        if sealed.is_err() {
+            // Lanes check every payload: this cannot be.
+            self.drop_piece();
+            return Err(TrailError::Unavailable);
+        }
+        piece.chain = Some(chain);
+        piece.records = piece.records.saturating_add(1);
+        if chain.sequence().is_multiple_of(MARK_INTERVAL) {
+            // From the piece's beginning: where that will be is not known before it is written.
+            piece.marks.push(Mark { offset: piece.frames.len() as u64, chain });
         }
         Ok(())
     }
 
-    /// Takes back what a full disk let through.
-    fn cut_back(&self) -> TrailError {
-        match self.shared.file.truncate(self.length) {
-            Ok(()) => TrailError::Full,
-            Err(error) => self.poison(error),
+    /// Makes the piece durable, in another segment if this one fails.
+    fn flush(&mut self) -> Result<(), TrailError> {
+        if self.piece.frames.is_empty() {
+            return Ok(());
+        }
+        for _ in 0..SEGMENTS_TRIED {
+            let added = self
+                .ledger
+                .ready(&self.chain, &self.tenants)
+                .and_then(|()| self.ledger.add(&self.piece.frames));
+            match added {
+                Ok(()) => {
+                    self.keep_piece();
+                    return Ok(());
+                }
+                Err(error) => self.poison(&error),
+            }
+        }
+        self.drop_piece();
+        self.shared.gate.shut(true);
+        Err(TrailError::Unavailable)
+    }
+
+    fn keep_piece(&mut self) {
+        let piece = &mut self.piece;
+        let chain = piece.chain.take().unwrap_or(self.chain);
+        self.tenants.keep();
+        self.shared.counters.add_durable(piece.records, piece.frames.len());
+        let began = self.ledger.used().saturating_sub(piece.frames.len() as u64);
+        let marks = piece.marks.drain(..).map(|mark| Mark {
+            offset: mark.offset.saturating_add(began),
+            ..mark
+        });
+        self.shared.catalogue.lock().extend(marks, self.ledger.used(), chain.sequence());
+        self.chain = chain;
+        self.shared.gate.shut(false);
+        self.shared.durable.send_replace(chain.sequence());
+        self.clear_piece();
+    }
+
+    fn drop_piece(&mut self) {
+        self.tenants.take_back();
+        self.clear_piece();
+    }
+
+    fn clear_piece(&mut self) {
+        let piece = &mut self.piece;
+        (piece.chain, piece.records) = (None, 0);
+        piece.marks.clear();
+        piece.frames.clear();
+        if piece.frames.capacity() > KEPT_BUFFER_BYTES {
+            piece.frames = Vec::new();
         }
     }
 
-    fn poison(&self, error: io::Error) -> TrailError {
-        let error = TrailError::Failed(Arc::new(error));
-        self.shared.poison(error.clone());
-        error
+    fn poison(&mut self, error: &io::Error) {
+        let Some(name) = self.ledger.poison(self.chain.sequence()) else { return };
+        tracing::error!(%name, %error, "a segment of the audit log failed and is given up");
+        self.shared.counters.add_poisoned();
+        self.note("audit.segment_poisoned", format!("segment={name} error={error}"));
+    }
+
+    /// What is done once in a while, whether or not there is a batch: a new segment where the last one
+    /// failed, and what the log has to say itself.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        if let Err(error) = self.ledger.in_place() {
+            self.poison(&error);
+        }
+        if !self.ledger.is_open() {
+            let began = self.ledger.ready(&self.chain, &self.tenants);
+            let was_shut = self.shared.gate.is_shut();
+            self.shared.gate.shut(began.is_err());
+            match began {
+                Ok(()) if was_shut => tracing::info!("the audit log takes records again"),
+                Ok(()) => {}
+                Err(error) if !was_shut => {
+                    tracing::error!(%error, "the audit log cannot be written; calls are refused");
+                }
+                Err(_) => return,
+            }
+        }
+        if self.shared.gate.is_shut() {
+            return;
+        }
+        let untold = self.shared.gate.take_untold();
+        if let Some(untold) = untold {
+            let detail = format!("refused={} since_us={}", untold.count, untold.since_us);
+            self.note("audit.gap", detail);
+        }
+        if self.tell().is_err() {
+            if let Some(untold) = untold {
+                self.notes.retain(|note| note.action != "audit.gap");
+                self.shared.gate.put_back(untold);
+            }
+            return;
+        }
+        self.notes.clear();
+    }
+
+    fn tell(&mut self) -> Result<(), TrailError> {
+        let notes: Vec<_> = self.notes.iter().cloned().collect();
+        for note in notes {
+            let mut payload = Vec::new();
+            if note.encode(&mut payload).is_ok() {
+                self.put(&payload, None)?;
+            }
+        }
+        self.flush()
+    }
+
+    fn note(&mut self, action: &'static str, detail: String) {
+        let mut id = [0; 16];
+        if self.shared.random.fill(&mut id).is_err() {
+            id = [0; 16]; // a record without an id is better than none
+        }
+        if self.notes.len() >= NOTES_MAX {
+            self.notes.pop_front();
+        }
+        let detail = clip(&detail, crate::audit::MAX_DETAIL_BYTES).into_owned().into();
+        let now = self.shared.clock.unix_us();
+        self.notes.push_back(Record { id, detail, ..Record::new(now, action, Outcome::Succeeded) });
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if !self.closed {
-            self.poison(io::Error::other("the log thread ended"));
-        }
+        // However the thread ends, nobody waits for it in vain.
+        self.shared.gate.close();
+        self.shared.ended.send_replace(true);
     }
-}
-
-fn length_as_u64(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 /// More than there can be lanes, each of which has one batch on its way at most.
 const MAX_MESSAGES: usize = 1024;
 /// A bigger buffer is not kept from one round to the next.
 const KEPT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// What is written at once.
+const PIECE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The longest that a payload grows by here.
+const PLACE_BYTES_MAX: usize = 20;
+/// The one that is open and a new one.
+const SEGMENTS_TRIED: usize = 2;
+const NOTES_MAX: usize = 16;

@@ -23,7 +23,7 @@ use bulla::service::{
     StepCampaign, Unended,
 };
 use bulla::store::MemoryStore;
-use bulla::trail::{RealDisk, Trail};
+use bulla::trail::{MIN_SEGMENT_BYTES, Trail, TrailOptions};
 use proptest::prelude::*;
 
 use crate::permits;
@@ -57,8 +57,10 @@ impl Program {
         };
         let custody = custody::create(installed, &seal).await.unwrap();
         let tenant = custody.add_tenant("demo").await.unwrap();
-        let (installation, log) = (custody.installation_id(), folder.path().join("audit.log"));
-        let (trail, _) = Trail::open(&log, installation, &RealDisk).unwrap();
+        let (installation, log) = (custody.installation_id(), folder.path().join("audit"));
+        let options =
+            TrailOptions { segment_bytes: MIN_SEGMENT_BYTES, ..TrailOptions::default() };
+        let (trail, _) = Trail::open(&log, installation, &options).unwrap();
         let lane = trail.lane();
         tokio::spawn(lane.clone().run());
         let office = Office {

@@ -191,14 +191,16 @@ async fn a_database_of_another_environment_is_refused() {
 
 // === the audit log ===
 
+const SEGMENT: &str = "data/audit/segments/00000000000000000001-0000.seg";
+
 #[tokio::test]
 async fn a_missing_audit_log_is_refused_until_a_new_one_is_asked_for() {
     let (mut server, blob) = used().await;
-    fs::remove_file(server.path("data/audit.log")).unwrap();
+    fs::remove_dir_all(server.path("data/audit")).unwrap();
     let (code, said) = server.serve_refused();
     assert!(said.contains("start a new one with --new-audit-log"), "{said}");
     assert_eq!(code, CONFIGURATION);
-    assert!(!server.path("data/audit.log").exists());
+    assert!(!server.path("data/audit").exists());
     server.serve_with(&["--new-audit-log"]);
     opens(&server.client("app").await, &blob, "1").await;
     assert_eq!(server.stop(), 0);
@@ -208,20 +210,20 @@ async fn a_missing_audit_log_is_refused_until_a_new_one_is_asked_for() {
 #[tokio::test]
 async fn h01_a_flipped_byte_in_the_audit_log_is_found_at_the_start() {
     let (server, blob) = used().await;
-    let right = fs::read(server.path("data/audit.log")).unwrap();
+    let right = fs::read(server.path(SEGMENT)).unwrap();
     // Of the third record, in the middle of its payload.
-    let mut offset = 32;
+    let mut offset = bulla::audit::SEGMENT_HEADER_BYTES;
     let length = |at: usize| u32::from_be_bytes(right[at..at + 4].try_into().unwrap()) as usize;
     for _ in 0..2 {
         offset += 16 + length(offset) + 32;
     }
     let mut wrong = right.clone();
     wrong[offset + 16 + length(offset) / 2] ^= 1;
-    fs::write(server.path("data/audit.log"), &wrong).unwrap();
+    fs::write(server.path(SEGMENT), &wrong).unwrap();
     let text = "the audit log's chain is broken at sequence 3";
     refused_and_then_whole(server, &blob, UNAVAILABLE, text, |server| {
-        assert_eq!(fs::read(server.path("data/audit.log")).unwrap(), wrong, "nothing is cut off");
-        fs::write(server.path("data/audit.log"), right).unwrap();
+        assert_eq!(fs::read(server.path(SEGMENT)).unwrap(), wrong, "nothing is cut off");
+        fs::write(server.path(SEGMENT), right).unwrap();
     })
     .await;
 }
@@ -424,7 +426,7 @@ async fn sigterm_finishes_what_is_in_flight_and_exits_with_0() {
 // === init ===
 
 fn all_files(server: &TestServer) -> Vec<(String, Vec<u8>)> {
-    ["root.key", "data/bulla.db", "data/bulla.db-wal", "data/audit.log"]
+    ["root.key", "data/bulla.db", "data/bulla.db-wal", "data/audit/lock", SEGMENT]
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), fs::read(server.path(name)).ok()?)))
         .collect()
@@ -443,9 +445,13 @@ async fn init_over_an_installation_is_refused_and_changes_nothing() {
         assert!(all_files(&server) == before);
     }
     // Neither does half of an installation let it begin.
-    for left in ["data/bulla.db", "data/audit.log", "root.key"] {
+    for left in ["data/bulla.db", SEGMENT, "root.key"] {
         for (name, _) in &before {
             fs::remove_file(server.path(name)).unwrap();
+        }
+        fs::remove_dir_all(server.path("data/audit")).unwrap();
+        if *left == *SEGMENT {
+            fs::create_dir_all(server.path("data/audit/segments")).unwrap();
         }
         let (name, bytes) = before.iter().find(|(name, _)| name == left).unwrap();
         fs::write(server.path(name), bytes).unwrap();
@@ -454,6 +460,11 @@ async fn init_over_an_installation_is_refused_and_changes_nothing() {
         let (code, said) = server.refused(init);
         assert!(code != 0 && said.contains("exists already"), "{left}: {said}");
         assert!(all_files(&server) == [(name.clone(), bytes.clone())], "{left}");
+        let directory = server.path("data/audit/segments");
+        fs::create_dir_all(&directory).unwrap();
+        for directory in [&server.path("data/audit"), &directory] {
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).unwrap();
+        }
         for (name, bytes) in &before {
             fs::write(server.path(name), bytes).unwrap();
             let mode = fs::Permissions::from_mode(0o600);

@@ -107,7 +107,7 @@ impl TestServer {
         let config = format!(
             "environment = \"development\"\nlisten = \"{address}\"\ndata_directory = \"data\"\n\
              store = \"{store}\"\n{extra}\n[tls]\ncertificate_file = \"server.pem\"\n\
-             key_file = \"server.key\"\n[seal]\nkey_file = \"root.key\"\n{domains}"
+             key_file = \"server.key\"\n[audit]\nsegment_bytes = 1048576\n[seal]\nkey_file = \"root.key\"\n{domains}"
         );
         fs::write(server.path("bulla.toml"), config).unwrap();
         server

@@ -1,167 +1,27 @@
 //! The audit log on disk: what it promises to those who wait, and what it survives.
 
-use std::collections::VecDeque;
+mod disk;
+mod faults;
+mod segments;
+
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use bulla::audit::{LOG_HEADER_BYTES, LogHeader, Outcome, Record};
-use bulla::trail::{Counts, Disk, Lane, LogFile, MAX_LANE_BYTES, RealDisk, Trail, TrailError};
+use bulla::audit::{Outcome, Record, SEGMENT_HEADER_BYTES, SegmentHeader};
+use bulla::trail::{
+    Lane, MAX_LANE_BYTES, MIN_SEGMENT_BYTES, Recovery, Trail, TrailError, TrailOptions,
+};
 use futures_util::FutureExt;
-use proptest::prelude::*;
+
+pub(crate) use disk::FakeDisk;
+use disk::{Call, EIO, ENOSPC, Fault};
 
 const INSTALLATION: [u8; 16] = [0xb0; 16];
-
-// === a disk that breaks as it is told ===
-
-/// What the next write does. A disk without a script writes everything.
-#[derive(Clone, Copy, Debug)]
-enum Write {
-    All,
-    /// Writes this many bytes and says so.
-    Short(usize),
-    /// Writes this many bytes of the rest and then fails with this number.
-    Fails(usize, i32),
-}
-
-#[derive(Clone, Default)]
-struct FakeDisk(Arc<FakeState>);
-
-#[derive(Default)]
-struct FakeState {
-    inner: Mutex<Inner>,
-    gate: Condvar,
-}
-
-#[derive(Default)]
-struct Inner {
-    bytes: Vec<u8>,
-    writes: VecDeque<Write>,
-    syncs: VecDeque<Option<i32>>,
-    truncate_fails: bool,
-    /// Syncs wait while it is closed.
-    gate_closed: bool,
-    syncs_begun: usize,
-    calls_after_a_failure: usize,
-    failed: bool,
-}
-
-const EIO: i32 = 5;
-const ENOSPC: i32 = 28;
-const EDQUOT: i32 = 122;
-
-impl FakeDisk {
-    /// What the log holds besides its header.
-    fn record_bytes(&self) -> u64 {
-        self.with(|inner| (inner.bytes.len() - LOG_HEADER_BYTES) as u64)
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
-        let result = act(&mut self.0.inner.lock().unwrap());
-        self.0.gate.notify_all();
-        result
-    }
-
-    fn holding(bytes: &[u8]) -> Self {
-        let disk = Self::default();
-        disk.with(|inner| inner.bytes = bytes.to_vec());
-        disk
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        self.with(|inner| inner.bytes.clone())
-    }
-
-    fn close_gate(&self) {
-        self.with(|inner| inner.gate_closed = true);
-    }
-
-    fn open_gate(&self) {
-        self.with(|inner| inner.gate_closed = false);
-    }
-
-    /// Until the log thread stands in its `nth` sync since the disk was made.
-    fn wait_for_sync(&self, nth: usize) {
-        let inner = self.0.inner.lock().unwrap();
-        let wait = Duration::from_secs(20);
-        let begun = |inner: &mut Inner| inner.syncs_begun < nth;
-        let (_inner, late) = self.0.gate.wait_timeout_while(inner, wait, begun).unwrap();
-        assert!(!late.timed_out(), "the log thread never came to sync {nth}");
-    }
-}
-
-impl Disk for FakeDisk {
-    fn open(&self, _: &Path) -> io::Result<Box<dyn LogFile>> {
-        Ok(Box::new(self.clone()))
-    }
-}
-
-impl LogFile for FakeDisk {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.with(|inner| inner.bytes.len() as u64))
-    }
-
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.with(|inner| {
-            let from = inner.bytes.get(offset as usize..).unwrap_or_default();
-            let read = from.len().min(into.len());
-            into[..read].copy_from_slice(&from[..read]);
-            Ok(read)
-        })
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.with(|inner| {
-            inner.calls_after_a_failure += usize::from(inner.failed);
-            let mut put = |count: usize| {
-                let end = offset as usize + count;
-                if inner.bytes.len() < end {
-                    inner.bytes.resize(end, 0);
-                }
-                inner.bytes[offset as usize..end].copy_from_slice(&bytes[..count]);
-                count
-            };
-            match inner.writes.pop_front().unwrap_or(Write::All) {
-                Write::All => Ok(put(bytes.len())),
-                Write::Short(count) => Ok(put(count.min(bytes.len()))),
-                Write::Fails(count, number) => {
-                    put(count.min(bytes.len()));
-                    inner.failed = number == EIO;
-                    Err(io::Error::from_raw_os_error(number))
-                }
-            }
-        })
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.with(|inner| inner.syncs_begun += 1);
-        let inner = self.0.inner.lock().unwrap();
-        let mut inner = self.0.gate.wait_while(inner, |inner| inner.gate_closed).unwrap();
-        inner.calls_after_a_failure += usize::from(inner.failed);
-        match inner.syncs.pop_front().flatten() {
-            None => Ok(()),
-            Some(number) => {
-                inner.failed = true;
-                Err(io::Error::from_raw_os_error(number))
-            }
-        }
-    }
-
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        self.with(|inner| {
-            if inner.truncate_fails {
-                inner.failed = true;
-                return Err(io::Error::from_raw_os_error(EIO));
-            }
-            inner.bytes.truncate(length as usize);
-            Ok(())
-        })
-    }
-}
+const FIRST: &str = "00000000000000000001-0000.seg";
 
 // === how the tests use it ===
 
@@ -177,12 +37,12 @@ fn big_record() -> Record<'static> {
     Record { context: vec![("k".into(), "x".repeat(16_000).into())], ..record("big") }
 }
 
-fn open(disk: &FakeDisk) -> (Trail, bulla::trail::Recovery) {
-    Trail::open(Path::new("audit.log"), INSTALLATION, disk).unwrap()
+fn open(disk: &FakeDisk) -> (Trail, Recovery) {
+    disk.open(INSTALLATION).unwrap()
 }
 
 fn broken(disk: &FakeDisk) -> TrailError {
-    match Trail::open(Path::new("audit.log"), INSTALLATION, disk) {
+    match disk.open(INSTALLATION) {
         Ok((_, recovery)) => panic!("opened: {recovery:?}"),
         Err(error) => error,
     }
@@ -207,8 +67,8 @@ async fn settle() {
     }
 }
 
-/// A log with these details in it, made on a sound disk.
-fn log_of(details: &[&str]) -> Vec<u8> {
+/// A disk with a log of these details on it.
+fn disk_of(details: &[&str]) -> FakeDisk {
     let disk = FakeDisk::default();
     on_a_runtime(async {
         let (trail, _) = open(&disk);
@@ -218,7 +78,12 @@ fn log_of(details: &[&str]) -> Vec<u8> {
         }
         trail.close().await;
     });
-    disk.bytes()
+    disk.copy()
+}
+
+/// Its first segment.
+fn segment_of(disk: &FakeDisk) -> Vec<u8> {
+    disk.segments().into_iter().find(|(name, _)| name == FIRST).unwrap().1
 }
 
 fn details(trail: &Trail) -> Vec<String> {
@@ -229,14 +94,46 @@ fn details(trail: &Trail) -> Vec<String> {
         .collect()
 }
 
-/// Where each frame begins, and the end.
-fn frame_bounds(log: &[u8]) -> Vec<usize> {
-    let mut bounds = vec![32];
-    while let Some(&start) = bounds.last().filter(|start| **start < log.len()) {
-        let length = u32::from_be_bytes(log[start..start + 4].try_into().unwrap());
+/// Where each frame begins, and where the last one ends.
+fn frame_bounds(segment: &[u8]) -> Vec<usize> {
+    let mut bounds = vec![SEGMENT_HEADER_BYTES];
+    loop {
+        let start = bounds[bounds.len() - 1];
+        let length = u32::from_be_bytes(segment[start..start + 4].try_into().unwrap());
+        if length == 0 {
+            return bounds;
+        }
         bounds.push(start + length as usize + 48);
     }
-    bounds
+}
+
+/// What the log thread does in a test is counted from here: opening a new log costs some of it.
+struct Costs(bulla::trail::Counts);
+
+impl Costs {
+    fn of(trail: &Trail) -> Self {
+        Self(trail.counts())
+    }
+
+    /// Records, batches, writes and syncs since then.
+    fn since(&self, trail: &Trail) -> [u64; 4] {
+        let (now, then) = (trail.counts(), self.0);
+        [
+            now.records - then.records,
+            now.batches - then.batches,
+            now.writes - then.writes,
+            now.syncs - then.syncs,
+        ]
+    }
+}
+
+/// Until the spare is made, so that nothing else asks the disk for anything.
+fn rested(trail: &Trail) {
+    let begun = std::time::Instant::now();
+    while trail.counts().spare_segments == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no spare is made");
+        std::thread::yield_now();
+    }
 }
 
 // === what those who wait are told ===
@@ -246,6 +143,7 @@ fn h01_a_waiter_is_told_only_after_the_sync() {
     let disk = FakeDisk::default();
     on_a_runtime(async {
         let (trail, _) = open(&disk);
+        rested(&trail);
         let lane = running_lane(&trail);
         let begun = disk.with(|inner| inner.syncs_begun);
         disk.close_gate();
@@ -273,6 +171,8 @@ fn requests_that_are_ready_together_share_one_wake_one_write_and_one_sync() {
     let disk = FakeDisk::default();
     on_a_runtime(async {
         let (trail, _) = open(&disk);
+        rested(&trail);
+        let costs = Costs::of(&trail);
         let lane = running_lane(&trail);
         let mut requests = Vec::new();
         for request in 0..512 {
@@ -295,17 +195,10 @@ fn requests_that_are_ready_together_share_one_wake_one_write_and_one_sync() {
         }
         all.sort_unstable();
         assert_eq!(all, (1..=5120).collect::<Vec<u64>>());
-        assert_eq!(
-            trail.counts(),
-            Counts {
-                records: 5120,
-                batches: 10,
-                writes: 10,
-                syncs: 10,
-                written_bytes: disk.record_bytes(),
-            },
-            "5120 records of 512 requests"
-        );
+        let [records, batches, writes, syncs] = costs.since(&trail);
+        assert_eq!((records, batches), (5120, 10), "5120 records of 512 requests");
+        // A segment is full in between: its rest, its successor's header, and what is left.
+        assert!(writes <= 12 && syncs <= 14, "{writes} writes and {syncs} syncs");
     });
 }
 
@@ -314,6 +207,8 @@ fn all_lanes_share_one_write_and_one_sync() {
     let disk = FakeDisk::default();
     on_a_runtime(async {
         let (trail, _) = open(&disk);
+        rested(&trail);
+        let costs = Costs::of(&trail);
         let lanes: Vec<Lane> = (0..4).map(|_| running_lane(&trail)).collect();
         let begun = disk.with(|inner| inner.syncs_begun);
         disk.close_gate();
@@ -336,11 +231,7 @@ fn all_lanes_share_one_write_and_one_sync() {
         }
         sequences.sort_unstable();
         assert_eq!(sequences, [2, 3, 4]);
-        let written_bytes = disk.record_bytes();
-        assert_eq!(
-            trail.counts(),
-            Counts { records: 4, batches: 4, writes: 2, syncs: 2, written_bytes }
-        );
+        assert_eq!(costs.since(&trail), [4, 4, 2, 2]);
     });
 }
 
@@ -393,102 +284,94 @@ fn a_record_over_a_limit_is_refused_and_others_are_not_disturbed() {
 
 // === when the disk breaks ===
 
-fn poisoned_by(spoil: impl FnOnce(&mut Inner)) {
+/// Records before, while and after the disk fails as `spoil` says. All of them are acknowledged, the
+/// failed file is left alone, and all are in the log once.
+fn got_over(spoil: impl FnOnce(&mut disk::Inner)) {
     let disk = FakeDisk::default();
     on_a_runtime(async {
         let (trail, _) = open(&disk);
-        let lane = running_lane(&trail);
-        let other_lane = running_lane(&trail);
-        lane.append(&record("good")).await.unwrap();
+        rested(&trail);
+        let (lane, other_lane) = (running_lane(&trail), running_lane(&trail));
+        assert_eq!(lane.append(&record("before")).await.unwrap(), 1);
         disk.with(spoil);
-        assert!(matches!(lane.append(&record("bad")).await, Err(TrailError::Failed(_))));
-        assert!(matches!(trail.failed().await, TrailError::Failed(_)));
-        for lane in [&lane, &other_lane] {
-            assert!(matches!(lane.append(&record("later")).await, Err(TrailError::Failed(_))));
-        }
-        assert_eq!(*trail.durable().borrow(), 1);
-        assert_eq!(trail.read(0, 10).await.unwrap().len(), 1, "what is durable can be read");
+        assert_eq!(lane.append(&record("while")).await.unwrap(), 2);
+        let poisoned = trail.counts().poisoned;
+        assert_eq!(poisoned, 1, "the segment is given up");
+        assert!(other_lane.append(&record("after")).await.unwrap() >= 3);
         trail.close().await;
     });
-    disk.with(|inner| {
-        assert!(inner.failed, "the disk was never asked");
-        assert_eq!(inner.calls_after_a_failure, 0, "written or synced again after a failure");
-    });
+    disk.with(|inner| assert_eq!(inner.used_after_a_failure, 0, "used after it had failed"));
+    let (trail, _) = open(&disk.crashed(|_| 0));
+    let found = details(&trail);
+    assert_eq!(found[..2], ["before", "while"]);
+    assert_eq!(found.iter().filter(|it| it.starts_with("segment=0000")).count(), 1, "{found:?}");
+    assert_eq!(found.iter().filter(|it| **it == "after").count(), 1);
+}
+
+/// The next call of the disk.
+fn next(inner: &mut disk::Inner, after: u64, fault: Fault) {
+    let number = inner.calls + after;
+    inner.faults.insert(number, fault);
 }
 
 #[test]
-fn h02_a_failed_write_poisons_the_log_and_is_not_tried_again() {
-    poisoned_by(|inner| inner.writes.push_back(Write::Fails(0, EIO)));
-    poisoned_by(|inner| inner.writes.extend([Write::Short(10), Write::Fails(7, EIO)]));
-}
-
-#[test]
-fn h02_a_failed_sync_poisons_the_log_and_is_not_tried_again() {
-    poisoned_by(|inner| inner.syncs.push_back(Some(EIO)));
-    // Delayed allocation can find the disk full only now: nothing is known about what was written.
-    poisoned_by(|inner| inner.syncs.push_back(Some(ENOSPC)));
-}
-
-#[test]
-fn a_batch_that_waits_behind_a_failed_sync_fails_without_being_written() {
-    let disk = FakeDisk::default();
-    on_a_runtime(async {
-        let (trail, _) = open(&disk);
-        let (lane, other_lane) = (running_lane(&trail), running_lane(&trail));
-        let begun = disk.with(|inner| inner.syncs_begun);
-        disk.close_gate();
-        disk.with(|inner| inner.syncs.push_back(Some(EIO)));
-        let failing = tokio::spawn(lane.append(&record("failing")));
-        settle().await;
-        tokio::task::spawn_blocking({
-            let disk = disk.clone();
-            move || disk.wait_for_sync(begun + 1)
-        })
-        .await
-        .unwrap();
-        let behind = tokio::spawn(other_lane.append(&record("behind")));
-        let gathering = tokio::spawn(lane.append(&record("gathering")));
-        settle().await;
-        disk.open_gate();
-        for waiter in [failing, behind, gathering] {
-            assert!(matches!(waiter.await.unwrap(), Err(TrailError::Failed(_))));
-        }
-        assert_eq!((trail.counts().writes, trail.counts().syncs), (1, 1));
-    });
-}
-
-#[test]
-fn h02_a_full_disk_is_told_cut_back_and_got_over() {
-    for (written, number) in [(0, ENOSPC), (1, ENOSPC), (50, ENOSPC), (50, EDQUOT)] {
-        let disk = FakeDisk::default();
-        on_a_runtime(async {
-            let (trail, _) = open(&disk);
-            let lane = running_lane(&trail);
-            lane.append(&record("one")).await.unwrap();
-            let length = disk.bytes().len();
-            for _ in 0..3 {
-                disk.with(|inner| inner.writes.push_back(Write::Fails(written, number)));
-                let lost = lane.append(&record("lost"));
-                let lost_too = lane.append(&record("lost too"));
-                assert!(matches!(lost.await, Err(TrailError::Full)));
-                assert!(matches!(lost_too.await, Err(TrailError::Full)));
-                assert_eq!(disk.bytes().len(), length, "half a frame was left behind");
-            }
-            assert_eq!(lane.append(&record("two")).await.unwrap(), 2);
-            trail.close().await;
-        });
-        let (trail, recovery) = open(&disk);
-        assert_eq!((recovery.sequence, recovery.torn_bytes), (2, 0));
-        assert_eq!(details(&trail), ["one", "two"]);
+fn h02_a_failed_write_poisons_the_segment_and_is_done_again_in_another() {
+    for number in [EIO, ENOSPC, disk::EDQUOT] {
+        got_over(|inner| next(inner, 1, Fault::Fails(number)));
     }
 }
 
 #[test]
-fn a_full_disk_that_cannot_be_cut_back_poisons_the_log() {
-    poisoned_by(|inner| {
-        inner.writes.push_back(Write::Fails(20, ENOSPC));
-        inner.truncate_fails = true;
+fn h02_a_failed_sync_poisons_the_segment_and_is_never_tried_again_on_it() {
+    // Delayed allocation can find the disk full only now: nothing is known about what was written.
+    for number in [EIO, ENOSPC] {
+        got_over(|inner| next(inner, 2, Fault::Fails(number)));
+    }
+}
+
+#[test]
+fn h02_what_fails_twice_is_refused_and_service_goes_on_by_itself() {
+    let disk = FakeDisk::default();
+    on_a_runtime(async {
+        let (trail, _) = open(&disk);
+        rested(&trail);
+        let (lane, other_lane) = (running_lane(&trail), running_lane(&trail));
+        assert_eq!(lane.append(&record("before")).await.unwrap(), 1);
+        disk.with(|inner| inner.failing = [(Call::Sync, EIO)].into());
+        let refused = lane.append(&record("refused")).await;
+        assert!(matches!(refused, Err(TrailError::Unavailable)), "{refused:?}");
+        for lane in [&lane, &other_lane] {
+            assert!(matches!(lane.append(&record("no")).await, Err(TrailError::Unavailable)));
+            let ready = lane.ready(bulla::trail::Purpose::Manage);
+            assert!(matches!(ready, Err(TrailError::Unavailable)));
+        }
+        assert!(!trail.takes_records(bulla::trail::Purpose::Manage));
+        assert_eq!(*trail.durable().borrow(), 1);
+        assert_eq!(trail.read(0, 10).await.unwrap().len(), 1, "what is durable can be read");
+        disk.with(|inner| inner.failing.clear());
+        let after = back(&lane).await;
+        let found = trail.read(0, 100).await.unwrap();
+        let of = |action: &str| found.iter().filter(|it| it.record.action == action).count();
+        assert_eq!((of("audit.gap"), of("audit.segment_poisoned")), (1, 1), "{found:?}");
+        let gap = found.iter().find(|it| it.record.action == "audit.gap").unwrap();
+        assert!(gap.record.detail.starts_with("refused="), "{}", gap.record.detail);
+        assert_eq!(found.iter().filter(|it| it.record.detail == "back").count(), 1);
+        assert!(found.iter().any(|it| it.sequence == after));
+        trail.close().await;
     });
+}
+
+/// Until a record is taken again.
+async fn back(lane: &Lane) -> u64 {
+    let begun = std::time::Instant::now();
+    loop {
+        match lane.append(&record("back")).await {
+            Ok(sequence) => return sequence,
+            Err(TrailError::Unavailable) => tokio::time::sleep(Duration::from_millis(1)).await,
+            Err(error) => panic!("{error:?}"),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "service never came back");
+    }
 }
 
 #[test]
@@ -496,191 +379,207 @@ fn short_writes_are_completed() {
     let disk = FakeDisk::default();
     on_a_runtime(async {
         let (trail, _) = open(&disk);
+        rested(&trail);
         let lane = running_lane(&trail);
-        disk.with(|inner| {
-            inner.writes.extend([Write::Short(1), Write::Short(15), Write::Short(3)])
-        });
+        let costs = Costs::of(&trail);
+        disk.with(|inner| (1..=3).for_each(|call| next(inner, call, Fault::Short)));
         assert_eq!(lane.append(&record("one")).await.unwrap(), 1);
-        let written_bytes = disk.record_bytes();
-        assert_eq!(
-            trail.counts(),
-            Counts { records: 1, batches: 1, writes: 4, syncs: 1, written_bytes }
-        );
-        assert!(trail.takes_records());
+        assert_eq!(costs.since(&trail), [1, 1, 4, 1]);
         trail.close().await;
-        assert!(!trail.takes_records());
+        assert!(!trail.takes_records(bulla::trail::Purpose::Manage));
     });
-    assert_eq!(open(&disk).1.sequence, 1);
+    assert_eq!(open(&disk.crashed(|_| 0)).1.sequence, 1);
 }
 
 #[test]
-fn a_disk_that_writes_nothing_does_not_make_the_log_thread_spin() {
+fn h02_a_disk_that_hangs_is_told_in_less_than_a_second_and_got_over() {
     let disk = FakeDisk::default();
     on_a_runtime(async {
         let (trail, _) = open(&disk);
+        rested(&trail);
+        let (lane, other_lane) = (running_lane(&trail), running_lane(&trail));
+        disk.close_gate();
+        let begun = std::time::Instant::now();
+        let on_its_way = tokio::spawn(lane.append(&record("on its way")));
+        settle().await;
+        let gathering = tokio::spawn(lane.append(&record("gathering")));
+        let other = tokio::spawn(other_lane.append(&record("other")));
+        for waiter in [on_its_way, gathering, other] {
+            assert!(matches!(waiter.await.unwrap(), Err(TrailError::Unavailable)));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        for lane in [&lane, &other_lane] {
+            let mut late = lane.append(&record("late"));
+            let at_once = (&mut late).now_or_never();
+            assert!(matches!(at_once, Some(Err(TrailError::Unavailable))), "{at_once:?}");
+        }
+        disk.open_gate();
+        back(&lane).await;
+        assert_eq!(trail.waiting_bytes(), 0);
+        trail.close().await;
+    });
+    let (trail, _) = open(&disk.crashed(|_| 0));
+    let found = details(&trail);
+    assert!(!found.contains(&"gathering".to_owned()) && !found.contains(&"late".to_owned()));
+}
+
+#[test]
+fn h02_closing_does_not_wait_for_a_disk_that_hangs() {
+    let disk = FakeDisk::default();
+    on_a_runtime(async {
+        let (trail, _) = open(&disk);
+        rested(&trail);
         let lane = running_lane(&trail);
-        disk.with(|inner| inner.writes.push_back(Write::Short(0)));
-        assert!(matches!(lane.append(&record("one")).await, Err(TrailError::Failed(_))));
+        disk.close_gate();
+        let waiter = tokio::spawn(lane.append(&record("on its way")));
+        settle().await;
+        tokio::time::timeout(3 * bulla::trail::CLOSE_MAX, trail.close()).await.unwrap();
+        assert!(matches!(waiter.await.unwrap(), Err(TrailError::Unavailable | TrailError::Closed)));
+        disk.open_gate();
     });
 }
 
 // === opening again ===
 
 #[test]
-fn a_torn_end_is_cut_off_wherever_it_was_torn() {
-    let log = log_of(&["one", "two", "three"]);
-    let bounds = frame_bounds(&log);
-    for end in 32..=log.len() {
-        let disk = FakeDisk::holding(&log[..end]);
+fn a_torn_end_is_left_behind_wherever_it_was_torn_and_a_record_says_so() {
+    let whole = disk_of(&["one", "two", "three"]);
+    let segment = segment_of(&whole);
+    let bounds = frame_bounds(&segment);
+    for end in (SEGMENT_HEADER_BYTES..=bounds[3]).step_by(7) {
+        let disk = whole.copy();
+        disk.change(FIRST, |bytes| bytes[end..].fill(0));
+        let torn_segment = segment_of(&disk);
         let (trail, recovery) = open(&disk);
-        let whole = bounds.iter().filter(|bound| **bound <= end).count() - 1;
-        assert_eq!(recovery.sequence, whole as u64, "cut at {end}");
-        assert_eq!(recovery.torn_bytes, (end - bounds[whole]) as u64);
-        assert_eq!(disk.bytes(), log[..bounds[whole]]);
+        let records = bounds.iter().filter(|bound| **bound <= end).count() - 1;
+        assert_eq!(recovery.sequence, records as u64, "cut at {end}");
+        let last = segment[..end].iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        let torn = last.saturating_sub(bounds[records]) as u64;
+        assert_eq!(recovery.torn_bytes, torn, "cut at {end}");
         on_a_runtime(async {
             let lane = running_lane(&trail);
-            assert_eq!(lane.append(&record("next")).await.unwrap(), whole as u64 + 1);
+            let expected = records as u64 + 1 + u64::from(torn > 0);
+            // The log's own record comes first, once its thread has begun.
+            while torn > 0 && *trail.durable().borrow() < expected - 1 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(lane.append(&record("next")).await.unwrap(), expected);
             trail.close().await;
         });
-        assert_eq!(open(&disk).1.sequence, whole as u64 + 1);
+        if torn > 0 {
+            assert_eq!(segment_of(&disk), torn_segment, "nothing is written over it");
+            let found = details(&trail);
+            assert_eq!(found[records], format!("torn_bytes={torn}"));
+        }
+        let again = open(&disk.crashed(|_| 0));
+        assert_eq!(again.1.torn_bytes, 0);
+        assert_eq!(details(&again.0), details(&trail));
     }
 }
 
 #[test]
-fn an_end_that_was_left_as_zeros_or_as_rubbish_is_cut_off() {
-    let log = log_of(&["one", "two"]);
-    let bounds = frame_bounds(&log);
+fn an_end_that_was_left_as_rubbish_is_left_behind() {
+    let whole = disk_of(&["one", "two"]);
+    let end = frame_bounds(&segment_of(&whole))[2];
     let rubbish: Vec<u8> =
-        (0..300_000_u32).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_be_bytes()).collect();
-    for tail in [&[0; 1][..], &[0; 70_000], &[0xff; 70_000], &rubbish] {
-        let disk = FakeDisk::holding(&[&log, tail].concat());
+        (0..200_000_u32).flat_map(|n| (n.wrapping_mul(0x9e37_79b9) | 1).to_be_bytes()).collect();
+    for tail in [&[0xff; 1][..], &[0xff; 70_000], &rubbish] {
+        let disk = whole.copy();
+        disk.change(FIRST, |bytes| bytes[end..end + tail.len()].copy_from_slice(tail));
         let (_, recovery) = open(&disk);
         assert_eq!((recovery.sequence, recovery.torn_bytes), (2, tail.len() as u64));
     }
-    for zeroed in 1..bounds[2] - bounds[1] {
-        let mut torn = log.clone();
-        let end = torn.len();
-        torn[end - zeroed..].fill(0);
-        let found = Trail::open(Path::new("audit.log"), INSTALLATION, &FakeDisk::holding(&torn));
-        match found {
-            Ok((_, recovery)) => assert_eq!(recovery.sequence, 1),
-            // A hash that is zeros in less than its second half may as well have been changed.
-            Err(error) => {
-                assert!(zeroed < 16 && matches!(error, TrailError::Broken { sequence: 2 }));
-            }
+}
+
+#[test]
+fn what_is_left_of_one_write_in_any_order_is_torn_and_not_damage() {
+    let disk = FakeDisk::default();
+    on_a_runtime(async {
+        let (trail, _) = open(&disk);
+        let lane = running_lane(&trail);
+        lane.append(&record("durable")).await.unwrap();
+        let together: Vec<_> = (0..4).map(|n| lane.append(&record(&format!("{n}")))).collect();
+        for append in together {
+            append.await.unwrap();
         }
-    }
+        lane.append(&record("of a later write")).await.unwrap();
+        trail.close().await;
+    });
+    let bounds = frame_bounds(&segment_of(&disk));
+    // The second of the four is lost, and so is everything after them: a write that was not finished.
+    let torn = disk.copy();
+    torn.change(FIRST, |bytes| {
+        bytes[bounds[5]..].fill(0);
+        bytes[bounds[2]..bounds[3]].fill(0);
+    });
+    let (trail, recovery) = open(&torn);
+    assert_eq!((recovery.sequence, recovery.torn_bytes), (2, (bounds[5] - bounds[2]) as u64));
+    assert_eq!(details(&trail)[..2], ["durable", "0"]);
+    // The same with a record of a later write behind it: that was durable when this one was written.
+    disk.change(FIRST, |bytes| bytes[bounds[2]..bounds[3]].fill(0));
+    assert!(matches!(broken(&disk), TrailError::Broken { sequence: 3 }));
 }
 
 #[test]
 fn h03_damage_before_the_end_is_an_error_that_names_the_first_bad_record() {
-    let log = log_of(&["one", "two", "three"]);
-    let bounds = frame_bounds(&log);
-    for position in 32..bounds[2] {
+    let whole = disk_of(&["one", "two", "three"]);
+    let bounds = frame_bounds(&segment_of(&whole));
+    for position in bounds[0]..bounds[2] {
         let sequence = if position < bounds[1] { 1 } else { 2 };
         for flip in [0x01, 0x80] {
-            let mut damaged = log.clone();
-            damaged[position] ^= flip;
-            let disk = FakeDisk::holding(&damaged);
+            let disk = whole.copy();
+            disk.change(FIRST, |bytes| bytes[position] ^= flip);
+            let damaged = segment_of(&disk);
             let error = broken(&disk);
             assert!(
                 matches!(error, TrailError::Broken { sequence: found } if found == sequence),
                 "byte {position}: {error:?}"
             );
-            assert_eq!(disk.bytes(), damaged, "a broken log is left as it is");
+            assert_eq!(segment_of(&disk), damaged, "a broken log is left as it is");
         }
     }
 }
 
 #[test]
 fn h03_a_record_taken_out_put_in_or_moved_is_an_error() {
-    let log = log_of(&["one", "two", "three"]);
-    let other = log_of(&["ONE", "two", "three"]);
-    let bounds = frame_bounds(&log);
+    let whole = disk_of(&["one", "two", "three"]);
+    let segment = segment_of(&whole);
+    let other = segment_of(&disk_of(&["ONE", "two", "three"]));
+    let bounds = frame_bounds(&segment);
     let frame = |log: &[u8], place: usize| log[bounds[place]..bounds[place + 1]].to_vec();
-    let head = log[..32].to_vec();
     let cases = [
-        (1, vec![frame(&log, 1), frame(&log, 2)]),
-        (2, vec![frame(&log, 0), frame(&log, 2)]),
-        (2, vec![frame(&log, 0), frame(&log, 2), frame(&log, 1)]),
-        (2, vec![frame(&log, 0), frame(&log, 0), frame(&log, 1)]),
-        (2, vec![frame(&log, 0), frame(&other, 1), frame(&log, 2)]),
-        (2, vec![frame(&log, 0), vec![0; 9], frame(&log, 1)]),
+        (1, vec![frame(&segment, 1), frame(&segment, 2)]),
+        (2, vec![frame(&segment, 0), frame(&segment, 2)]),
+        (2, vec![frame(&segment, 0), frame(&segment, 2), frame(&segment, 1)]),
+        (2, vec![frame(&segment, 0), frame(&segment, 0), frame(&segment, 1)]),
+        (2, vec![frame(&segment, 0), frame(&other, 1), frame(&segment, 2)]),
+        (2, vec![frame(&segment, 0), vec![0; 9], frame(&segment, 2)]),
     ];
     for (expected, frames) in cases {
-        let disk = FakeDisk::holding(&[head.clone(), frames.concat()].concat());
+        let disk = whole.copy();
+        disk.change(FIRST, |bytes| {
+            bytes[bounds[0]..].fill(0);
+            let frames = frames.concat();
+            bytes[bounds[0]..bounds[0] + frames.len()].copy_from_slice(&frames);
+        });
         let error = broken(&disk);
         assert!(
             matches!(error, TrailError::Broken { sequence } if sequence == expected),
-            "{error:?}"
+            "{expected}: {error:?}"
         );
     }
 }
 
 #[test]
 fn a_file_that_is_not_this_installations_log_is_refused_and_left_alone() {
-    let foreign = LogHeader::new([1; 16]).to_bytes();
-    let not_a_log = b"#!/bin/sh\necho this is not a log at all\n".as_slice();
-    assert!(matches!(broken(&FakeDisk::holding(&foreign)), TrailError::OtherInstallation));
-    for other in [not_a_log, b"x", b"bulla-audit-v2\0\0................"] {
-        let disk = FakeDisk::holding(other);
-        assert!(matches!(broken(&disk), TrailError::NotALog));
-        assert_eq!(disk.bytes(), other);
-    }
-}
-
-#[test]
-fn a_crash_while_the_log_was_begun_is_got_over() {
-    let header = LogHeader::new(INSTALLATION).to_bytes();
-    for end in 0..32 {
-        let (_, recovery) = open(&FakeDisk::holding(&header[..end]));
-        assert!(recovery.created && recovery.sequence == 0);
-    }
-    assert!(!open(&FakeDisk::holding(&header)).1.created);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Whatever the disk does and wherever the crash comes, what was acknowledged is there.
-    #[test]
-    fn h01_what_was_acknowledged_survives_any_crash(
-        script in proptest::collection::vec((0_u8..8, 1_usize..400), 1..40),
-        torn in 0_usize..600,
-        rubbish in any::<bool>(),
-    ) {
-        let disk = FakeDisk::default();
-        let acknowledged = on_a_runtime(async {
-            let (trail, _) = open(&disk);
-            let lane = running_lane(&trail);
-            let mut acknowledged = Vec::new();
-            for (kind, size) in script {
-                disk.with(|inner| match kind {
-                    0 => inner.writes.push_back(Write::Fails(size, ENOSPC)),
-                    1 | 2 => inner.writes.push_back(Write::Short(size)),
-                    _ => {}
-                });
-                let detail = "x".repeat(size);
-                if let Ok(sequence) = lane.append(&record(&detail)).await {
-                    acknowledged.push((sequence, detail));
-                }
-            }
-            acknowledged
-        });
-        // The crash: some of a batch that was never synced.
-        let unsynced = log_of(&["a batch", "that was never synced"]);
-        disk.with(|inner| {
-            let tail = if rubbish { vec![0; torn] } else { unsynced[40..].to_vec() };
-            inner.bytes.extend_from_slice(&tail[..torn.min(tail.len()).min(70)]);
-        });
-        let (trail, recovery) = open(&disk);
-        prop_assert_eq!(recovery.sequence, acknowledged.len() as u64);
-        let found: Vec<(u64, String)> = on_a_runtime(trail.read(0, usize::MAX))
-            .unwrap()
-            .into_iter()
-            .map(|entry| (entry.sequence, entry.record.detail.into_owned()))
-            .collect();
-        prop_assert_eq!(found, acknowledged);
+    let disk = disk_of(&["one"]);
+    let foreign = SegmentHeader::first([1; 16]).to_bytes();
+    disk.change(FIRST, |bytes| bytes[..foreign.len()].copy_from_slice(&foreign));
+    assert!(matches!(broken(&disk), TrailError::OtherInstallation));
+    for other in [&b"#!/bin/sh\necho this is not a log at all\n"[..], b"x", b"bulla-audit-v1\0\0"] {
+        disk.change(FIRST, |bytes| *bytes = other.to_vec());
+        assert!(matches!(broken(&disk), TrailError::Broken { sequence: 1 }));
+        assert_eq!(segment_of(&disk), other);
     }
 }
 
@@ -747,10 +646,10 @@ fn a_page_of_long_records_is_bounded_in_bytes() {
 
 #[test]
 fn h03_a_log_that_is_changed_while_it_is_open_does_not_read_as_if_it_were_true() {
-    let disk = FakeDisk::holding(&log_of(&["one", "two", "three"]));
+    let disk = disk_of(&["one", "two", "three"]);
     let (trail, _) = open(&disk);
-    let second = frame_bounds(&disk.bytes())[1];
-    disk.with(|inner| inner.bytes[second + 20] ^= 1);
+    let second = frame_bounds(&segment_of(&disk))[1];
+    disk.change(FIRST, |bytes| bytes[second + 20] ^= 1);
     let error = on_a_runtime(trail.read(0, 10)).unwrap_err();
     assert!(matches!(error, TrailError::Broken { sequence: 2 }), "{error:?}");
 }
@@ -778,10 +677,11 @@ fn closing_makes_durable_what_was_taken_and_takes_no_more() {
 fn those_who_wait_on_a_runtime_that_goes_away_are_told() {
     let disk = FakeDisk::default();
     let (trail, _) = open(&disk);
+    rested(&trail);
     let begun = disk.with(|inner| inner.syncs_begun);
     disk.close_gate();
     let lane = trail.lane();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let on_its_way = lane.append(&record("on its way"));
     runtime.block_on(async {
         tokio::spawn(lane.run());
@@ -801,14 +701,20 @@ fn those_who_wait_on_a_runtime_that_goes_away_are_told() {
 
 // === the real disk ===
 
+fn small() -> TrailOptions {
+    TrailOptions { segment_bytes: MIN_SEGMENT_BYTES, ..TrailOptions::default() }
+}
+
 #[test]
 fn e08_the_log_is_its_owners_alone_and_one_process_alone_has_it_open() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("audit.log");
-    let open = || Trail::open(&path, INSTALLATION, &RealDisk);
+    let path = directory.path().join("audit");
+    let open = || Trail::open(&path, INSTALLATION, &small());
     let (trail, recovery) = open().unwrap();
     assert!(recovery.created);
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let segment = path.join("segments").join(FIRST);
+    assert_eq!((mode(&path), mode(&path.join("segments")), mode(&segment)), (0o700, 0o700, 0o600));
     assert!(matches!(open(), Err(TrailError::Locked)));
     on_a_runtime(async {
         let lane = running_lane(&trail);
@@ -816,17 +722,23 @@ fn e08_the_log_is_its_owners_alone_and_one_process_alone_has_it_open() {
         trail.close().await;
     });
     drop(trail);
-    for mode in [0o640, 0o604, 0o620] {
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        assert!(matches!(open(), Err(TrailError::Exposed)), "{mode:o}");
+    let set = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, bad, good) in [(&segment, 0o640, 0o600), (&path, 0o750, 0o700)] {
+        set(path, bad);
+        assert!(matches!(open(), Err(TrailError::Exposed)), "{bad:o}");
+        set(path, good);
     }
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(open().unwrap().1.sequence, 1);
-    let link = directory.path().join("link");
-    std::os::unix::fs::symlink(&path, &link).unwrap();
-    let linked = Trail::open(&link, INSTALLATION, &RealDisk);
-    assert!(matches!(linked, Err(TrailError::Io { .. })), "a symbolic link was followed");
-    let absent = Trail::open(&directory.path().join("no/audit.log"), INSTALLATION, &RealDisk);
+    let (trail, recovery) = open().unwrap();
+    assert_eq!(recovery.sequence, 1);
+    on_a_runtime(trail.close());
+    drop(trail);
+    let moved = directory.path().join("moved");
+    std::fs::rename(&segment, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &segment).unwrap();
+    assert!(matches!(open(), Err(TrailError::Io { .. })), "a symbolic link was followed");
+    let absent = Trail::open(&directory.path().join("no/audit"), INSTALLATION, &small());
     assert!(matches!(absent, Err(TrailError::Io { .. })));
 }
 
@@ -837,7 +749,7 @@ fn every_sequence_is_printed_only_when_it_is_durable() {
     let own = tempfile::tempdir().unwrap();
     let directory = parent.as_ref().map_or(own.path(), |directory| Path::new(directory));
     let (trail, recovery) =
-        Trail::open(&directory.join("audit.log"), INSTALLATION, &RealDisk).unwrap();
+        Trail::open(&directory.join("audit"), INSTALLATION, &small()).unwrap();
     println!("opened {} torn {}", recovery.sequence, recovery.torn_bytes);
     on_a_runtime(async {
         let lane = running_lane(&trail);
@@ -894,7 +806,7 @@ fn h01_kill_9_at_any_moment_loses_nothing_that_was_acknowledged() {
         }
     }
     let (trail, recovery) =
-        Trail::open(&directory.path().join("audit.log"), INSTALLATION, &RealDisk).unwrap();
+        Trail::open(&directory.path().join("audit"), INSTALLATION, &small()).unwrap();
     assert!(recovery.sequence >= acknowledged && acknowledged > 0);
     drop(trail);
 }

@@ -10869,6 +10869,15 @@ pub struct Record {
     /// The proposal that was approved for it.
     #[prost(string, tag = "26")]
     pub approval: ::prost::alloc::string::String,
+    /// 16 random bytes of its own. Empty in no record.
+    #[prost(bytes = "vec", tag = "27")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    /// From the call's admission to this record, in microseconds.
+    #[prost(uint64, tag = "28")]
+    pub latency_us: u64,
+    /// Dense from 1 over the tenant's own records: none is missing between two that follow each other.
+    #[prost(uint64, tag = "29")]
+    pub tenant_sequence: u64,
 }
 /// What a batch did, summed up by key, version, store and outcome.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -656,6 +656,10 @@ pub struct UsageBody {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AuditRecord {
+    /// Sequence and chain value stand in the frame (docs/audit.md). 16 random bytes, so that a chain value
+    /// tells nothing about the record.
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
     #[prost(int64, tag = "2")]
     pub time_us: i64,
     #[prost(bytes = "vec", tag = "3")]
@@ -717,6 +721,16 @@ pub struct AuditRecord {
     /// The proposal that was approved for it.
     #[prost(string, tag = "27")]
     pub approval: ::prost::alloc::string::String,
+    /// From the call's admission to this record.
+    #[prost(uint64, tag = "28")]
+    pub latency_us: u64,
+    /// Dense from 1 within the tenant. This and what is after it is written by the log.
+    #[prost(uint64, tag = "29")]
+    pub tenant_sequence: u64,
+    /// How many records before it went to the disk in the same write: what is lost of one write when the
+    /// machine stops is told from what was lost later.
+    #[prost(uint32, tag = "31")]
+    pub write_position: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuditItem {

@@ -15,6 +15,7 @@ fn encoded(record: &Record<'_>) -> Vec<u8> {
 fn as_stored(record: &Record<'_>) -> stored::AuditRecord {
     let id = |key: Option<KeyId>| key.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
     stored::AuditRecord {
+        id: if record.id == [0; 16] { Vec::new() } else { record.id.to_vec() },
         time_us: record.time_us,
         tenant_id: record.tenant.map_or_else(Vec::new, |id| id.as_bytes().to_vec()),
         principal: record.principal.to_string(),
@@ -60,6 +61,9 @@ fn as_stored(record: &Record<'_>) -> stored::AuditRecord {
         policies: record.policies.iter().map(ToString::to_string).collect(),
         policy_revision: record.policy_revision,
         approval: record.approval.to_string(),
+        latency_us: record.latency_us,
+        tenant_sequence: record.tenant_sequence,
+        write_position: record.write_position,
     }
 }
 
@@ -99,7 +103,8 @@ fn moved() -> impl Strategy<Value = Option<Destination>> {
 prop_compose! {
     fn record()(
         time_us in any::<i64>(),
-        ids in any::<(Option<[u8; 16]>, Option<[u8; 16]>)>(),
+        ids in any::<(Option<[u8; 16]>, Option<[u8; 16]>, [u8; 16])>(),
+        places in any::<(u64, u64, u32)>(),
         numbers in any::<([u32; 3], u64, u64)>(),
         outcome in prop_oneof![
             Just(Outcome::Started), Just(Outcome::Succeeded),
@@ -132,6 +137,10 @@ prop_compose! {
             policies: decided.0.iter().map(|id| Arc::from(&**id)).collect(),
             policy_revision: decided.1,
             approval: decided.2,
+            id: ids.2,
+            latency_us: places.0,
+            tenant_sequence: places.1,
+            write_position: places.2,
             credential_kind: clip(&decided.3, MAX_NAME_BYTES).into_owned().into(),
             end_user: decided.3,
             ..Record::new(time_us, names.1, outcome)

@@ -169,6 +169,10 @@ impl Folder {
              certificate_file = \"tls/server.pem\"\n\
              key_file = \"tls/server.key\"\n\
              \n\
+             [audit]\n\
+             # Two of these are on the disk from the beginning.\n\
+             segment_bytes = 8388608\n\
+             \n\
              [seal]\n\
              key_file = \"root.key\"\n",
             listen = self.listen,

@@ -53,7 +53,7 @@ pub(crate) async fn recorded(server: &TestServer, text: &str) {
 
 /// Whether the audit log holds this text now.
 pub(crate) fn has_recorded(server: &TestServer, class: &str) -> bool {
-    fs::read(server.path("data").join("audit.log"))
+    fs::read(server.path("data/audit/segments/00000000000000000001-0000.seg"))
         .unwrap()
         .windows(class.len())
         .any(|window| window == class.as_bytes())

@@ -10,9 +10,7 @@ mod metrics;
 mod proof;
 mod quotas;
 
-use std::io;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bulla::clock::{Clock, ManualClock};
@@ -29,7 +27,8 @@ use bulla::service::{
     RoleChange, RotateKey, ScheduleDestroy, Unended, VersionChange,
 };
 use bulla::store::{MemoryStore, Options};
-use bulla::trail::{Disk, LogFile, Trail};
+
+use crate::trail::FakeDisk;
 
 const SECOND: i64 = 1_000;
 const HOUR: i64 = 3_600 * SECOND;
@@ -57,10 +56,6 @@ struct Program {
     manager: Caller,
     lane: tokio::task::JoinHandle<()>,
 }
-
-/// An audit log in memory.
-#[derive(Clone, Default)]
-struct MemoryDisk(Arc<Mutex<Vec<u8>>>);
 
 // === impl Site ===
 
@@ -124,8 +119,7 @@ impl Program {
         tenant: TenantId,
     ) -> Self {
         let installation = custody.installation_id();
-        let disk = MemoryDisk::default();
-        let (trail, _) = Trail::open(Path::new("audit.log"), installation, &disk).unwrap();
+        let (trail, _) = FakeDisk::default().open(installation).unwrap();
         let lane = trail.lane();
         let holder = custody.new_holder_id().unwrap();
         let office = Office {
@@ -258,43 +252,3 @@ impl Drop for Program {
     }
 }
 
-// === impl MemoryDisk ===
-
-impl Disk for MemoryDisk {
-    fn open(&self, _: &Path) -> io::Result<Box<dyn LogFile>> {
-        Ok(Box::new(self.clone()))
-    }
-}
-
-impl LogFile for MemoryDisk {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().len() as u64)
-    }
-
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.0.lock().unwrap();
-        let from = bytes.get(offset as usize..).unwrap_or_default();
-        let read = from.len().min(into.len());
-        into[..read].copy_from_slice(&from[..read]);
-        Ok(read)
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        let mut all = self.0.lock().unwrap();
-        let end = offset as usize + bytes.len();
-        if all.len() < end {
-            all.resize(end, 0);
-        }
-        all[offset as usize..end].copy_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        self.0.lock().unwrap().truncate(length as usize);
-        Ok(())
-    }
-}

@@ -570,7 +570,7 @@ async fn h03_a_census_whose_audit_log_was_replaced_is_never_safe() {
     scene.scan(&[]).await;
     scene.is_safe().await;
     assert_eq!(server.stop(), 0);
-    std::fs::remove_file(server.path("data/audit.log")).unwrap();
+    std::fs::remove_dir_all(server.path("data/audit")).unwrap();
     server.serve_with(&["--new-audit-log"]);
     let cast = Cast::on(&server).await;
     let scene = Scene { cast, ..scene };

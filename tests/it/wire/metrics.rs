@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bulla::api::methods;
-use bulla::audit::{LOG_HEADER_BYTES, LogHeader, Outcome};
+use bulla::audit::{Outcome, SEGMENT_HEADER_BYTES, SegmentHeader};
 use bulla::metrics::{CONTENT_TYPE, REASONS};
-use bulla::trail::{RealDisk, Trail};
+use bulla::trail::{Trail, TrailOptions};
 use bulla_proto::kms;
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -107,7 +107,7 @@ async fn a_rotation_by_hand_or_by_schedule_moves_its_counter_by_exactly_that() {
     assert_eq!(after.value("bulla_scheduler_lease"), 1.0);
     assert!(after.value("bulla_scheduler_last_turn_timestamp_seconds") > 1_700_000_000.0);
     assert!(after.value("bulla_store_commits_total{outcome=\"committed\"}") > 20.0);
-    assert_eq!(after.value("bulla_audit_takes_records"), 1.0);
+    assert_eq!(after.value("bulla_audit_available"), 1.0);
     assert!(after.value("bulla_connections") >= 3.0);
 
     // Status tells the same of the scheduler.
@@ -163,11 +163,11 @@ async fn d02_a_scrape_is_for_operators_and_every_attempt_is_recorded() {
     let mut answer = Vec::new();
     assert!(stranger.read_to_end(&mut answer).await.is_err(), "{answer:?}");
     assert_eq!(server.stop(), 0);
-    let log = server.path("data/audit.log");
-    let header = std::fs::read(&log).unwrap();
-    let header = header.first_chunk::<LOG_HEADER_BYTES>().unwrap();
-    let installation = *LogHeader::parse(header).unwrap().installation_id();
-    let (trail, _) = Trail::open(&log, installation, &RealDisk).unwrap();
+    let log = server.path("data/audit");
+    let segment = std::fs::read(log.join("segments/00000000000000000001-0000.seg")).unwrap();
+    let header = segment.first_chunk::<SEGMENT_HEADER_BYTES>().unwrap();
+    let installation = *SegmentHeader::parse(header).unwrap().installation_id();
+    let (trail, _) = Trail::open(&log, installation, &TrailOptions::default()).unwrap();
     let entries = trail.read(start, 1_000).await.unwrap();
     let refused = entries.iter().map(|entry| &entry.record).filter(|it| it.action == "connect");
     let refused: Vec<_> = refused.map(|it| (it.outcome, &*it.reason, &*it.class)).collect();
