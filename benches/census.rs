@@ -56,7 +56,8 @@ async fn main() {
     let custody = create(installed, &seal).await.unwrap();
     let tenant = custody.add_tenant("one").await.unwrap();
     let log = folder.path().join("audit");
-    let (trail, _) = Trail::open(&log, custody.installation_id(), &TrailOptions::default()).unwrap();
+    let (trail, _) =
+        Trail::open(&log, custody.installation_id(), &TrailOptions::default()).unwrap();
     let lane = trail.lane();
     tokio::spawn(lane.run());
     let office = Arc::new(Office {

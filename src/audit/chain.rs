@@ -58,11 +58,7 @@ impl Chain {
     }
 
     /// The same, of a payload in two parts.
-    pub fn seal_parts(
-        &mut self,
-        payload: [&[u8]; 2],
-        out: &mut Vec<u8>,
-    ) -> Result<u64, ChainFull> {
+    pub fn seal_parts(&mut self, payload: [&[u8]; 2], out: &mut Vec<u8>) -> Result<u64, ChainFull> {
         let [begin, end] = payload;
         let payload_bytes = begin.len().saturating_add(end.len());
         if payload_bytes == 0 || payload_bytes > MAX_PAYLOAD_BYTES {
@@ -114,9 +110,9 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+    use super::super::SegmentHeader;
     use super::super::{Outcome, Record, RecordItem};
     use super::*;
-    use super::super::SegmentHeader;
     use crate::keys::{KeyId, TenantId};
 
     /// Reads `log` after its header; how many records verified, and whether all did.

@@ -17,6 +17,7 @@ pub use filter::Filter;
 pub use frame::{
     Frame, FrameDamaged, HASH_BYTES, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, frame_bytes,
 };
+pub use frame::{Frame, FrameDamaged, HASH_BYTES, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, frame_bytes};
 pub use record::{
     DecidedBy, Destination, MAX_CONTEXT_BYTES, MAX_CONTEXT_PAIRS, MAX_DETAIL_BYTES,
     MAX_ITEM_DETAILS, MAX_NAME_BYTES, MAX_POLICIES, MAX_PRINCIPAL_BYTES, MAX_REASON_BYTES,

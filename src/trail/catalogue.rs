@@ -215,7 +215,8 @@ mod tests {
         let names = [name(1, 0), name(11, 0), name(11, 1), name(31, 0)];
         let mut catalogue = Catalogue::new(names.map(|it| Part::new(it, false)).into());
         catalogue.set_durable(40);
-        let found = |catalogue: &mut Catalogue, at| catalogue.find(at).map(|it| (it.name, it.until));
+        let found =
+            |catalogue: &mut Catalogue, at| catalogue.find(at).map(|it| (it.name, it.until));
         assert_eq!(found(&mut catalogue, 1), Some((names[0], 10)));
         assert_eq!(found(&mut catalogue, 11), Some((names[2], 30)));
         assert_eq!(found(&mut catalogue, 35), Some((names[3], 40)));

@@ -44,7 +44,11 @@ pub(super) struct Active {
 // === impl Ledger ===
 
 impl Ledger {
-    pub(super) fn new(shared: &Shared, errands: SyncSender<Errand>, active: Option<Active>) -> Self {
+    pub(super) fn new(
+        shared: &Shared,
+        errands: SyncSender<Errand>,
+        active: Option<Active>,
+    ) -> Self {
         Self {
             place: Arc::clone(&shared.place),
             spares: Arc::clone(&shared.spares),

@@ -138,7 +138,9 @@ pub enum TrailError {
     #[error("the audit log cannot be written now; look at its disk")]
     Unavailable,
     /// No further segment can be made: what is left is for management.
-    #[error("the audit log's disk is full, and what is left of it is kept for management; free space")]
+    #[error(
+        "the audit log's disk is full, and what is left of it is kept for management; free space"
+    )]
     Reserved,
     /// The log was closed before the record was written.
     #[error("the audit log is closed")]
@@ -159,7 +161,9 @@ pub enum TrailError {
     #[error("the audit log is in use by another process")]
     Locked,
     /// Others than the owner may read or write it.
-    #[error("the audit log may be read or written by others than its owner; set its files' mode to 0600 and its directories' to 0700")]
+    #[error(
+        "the audit log may be read or written by others than its owner; set its files' mode to 0600 and its directories' to 0700"
+    )]
     Exposed,
     /// The log belongs to another installation.
     #[error("the audit log belongs to another installation")]
@@ -458,10 +462,7 @@ fn prepare(
     Ok((Arc::new(place), lock, names))
 }
 
-fn started(
-    name: &str,
-    work: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, TrailError> {
+fn started(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, TrailError> {
     let builder = std::thread::Builder::new().name(name.to_owned());
     builder.spawn(work).map_err(|error| TrailError::io("start a thread of", error))
 }

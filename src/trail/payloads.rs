@@ -82,9 +82,7 @@ impl Ids {
 
     pub(super) fn next(&mut self, random: &dyn Random) -> Result<[u8; 16], TrailError> {
         if self.used >= IDS_DRAWN {
-            random
-                .fill(self.drawn.as_flattened_mut())
-                .map_err(|_| TrailError::Unavailable)?;
+            random.fill(self.drawn.as_flattened_mut()).map_err(|_| TrailError::Unavailable)?;
             self.used = 0;
         }
         let id = self.drawn.get(self.used).copied().ok_or(TrailError::Unavailable)?;

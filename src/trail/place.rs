@@ -173,7 +173,8 @@ mod tests {
         assert_eq!(Kind::of(&format!("{name}.zst")), Kind::Packed(name));
         assert_eq!(Kind::of("00000000000000000001.tenants"), Kind::Tenants(1));
         assert_eq!(Kind::of("zeroing-3"), Kind::Unfinished);
-        for other in ["1-0.seg", "00000000000000000000-0000.seg", "x", "+0000000000000000001-0000.seg"]
+        for other in
+            ["1-0.seg", "00000000000000000000-0000.seg", "x", "+0000000000000000001-0000.seg"]
         {
             assert_eq!(Kind::of(other), Kind::Other, "{other}");
         }

@@ -80,10 +80,7 @@ impl FrameReader {
     ///
     /// # Errors
     /// [`TrailError::Broken`] names the first record that is not as it was written.
-    pub fn next<T>(
-        &mut self,
-        take: impl FnOnce(&Frame<'_>) -> T,
-    ) -> Result<Option<T>, TrailError> {
+    pub fn next<T>(&mut self, take: impl FnOnce(&Frame<'_>) -> T) -> Result<Option<T>, TrailError> {
         let sequence = self.after.saturating_add(1);
         if !self.stand_before(sequence)? {
             return Ok(None);

@@ -83,7 +83,8 @@ impl Tenants {
         let (body, crc) = bytes.split_last_chunk::<4>()?;
         let empty = Self::default().to_bytes(&place.installation_id, chain);
         let (head, rows) = body.split_at_checked(HEAD_BYTES)?;
-        let fits = crc32fast::hash(body).to_be_bytes() == *crc && empty.get(..HEAD_BYTES) == Some(head);
+        let fits =
+            crc32fast::hash(body).to_be_bytes() == *crc && empty.get(..HEAD_BYTES) == Some(head);
         let (rows, []) = rows.as_chunks::<24>() else { return None };
         let records = rows.iter().filter_map(|row| {
             let (tenant, records) = row.split_at_checked(16)?;

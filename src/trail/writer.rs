@@ -214,10 +214,10 @@ impl Writer {
         self.tenants.keep();
         self.shared.counters.add_durable(piece.records, piece.frames.len());
         let began = self.ledger.used().saturating_sub(piece.frames.len() as u64);
-        let marks = piece.marks.drain(..).map(|mark| Mark {
-            offset: mark.offset.saturating_add(began),
-            ..mark
-        });
+        let marks = piece
+            .marks
+            .drain(..)
+            .map(|mark| Mark { offset: mark.offset.saturating_add(began), ..mark });
         self.shared.catalogue.lock().extend(marks, self.ledger.used(), chain.sequence());
         self.chain = chain;
         self.shared.gate.shut(false);

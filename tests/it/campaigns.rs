@@ -58,8 +58,7 @@ impl Program {
         let custody = custody::create(installed, &seal).await.unwrap();
         let tenant = custody.add_tenant("demo").await.unwrap();
         let (installation, log) = (custody.installation_id(), folder.path().join("audit"));
-        let options =
-            TrailOptions { segment_bytes: MIN_SEGMENT_BYTES, ..TrailOptions::default() };
+        let options = TrailOptions { segment_bytes: MIN_SEGMENT_BYTES, ..TrailOptions::default() };
         let (trail, _) = Trail::open(&log, installation, &options).unwrap();
         let lane = trail.lane();
         tokio::spawn(lane.clone().run());

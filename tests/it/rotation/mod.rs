@@ -251,4 +251,3 @@ impl Drop for Program {
         self.lane.abort();
     }
 }
-
