@@ -14,9 +14,6 @@ mod wire;
 
 pub use chain::{Chain, ChainBroken, ChainFull};
 pub use filter::Filter;
-pub use frame::{
-    Frame, FrameDamaged, HASH_BYTES, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, frame_bytes,
-};
 pub use frame::{Frame, FrameDamaged, HASH_BYTES, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, frame_bytes};
 pub use record::{
     DecidedBy, Destination, MAX_CONTEXT_BYTES, MAX_CONTEXT_PAIRS, MAX_DETAIL_BYTES,
