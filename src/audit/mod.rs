@@ -7,6 +7,7 @@
 
 mod chain;
 mod filter;
+mod clip;
 mod frame;
 mod record;
 mod segment;
@@ -14,11 +15,12 @@ mod wire;
 
 pub use chain::{Chain, ChainBroken, ChainFull};
 pub use filter::Filter;
+pub use clip::clip;
 pub use frame::{Frame, FrameDamaged, HASH_BYTES, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, frame_bytes};
 pub use record::{
     DecidedBy, Destination, MAX_CONTEXT_BYTES, MAX_CONTEXT_PAIRS, MAX_DETAIL_BYTES,
     MAX_ITEM_DETAILS, MAX_NAME_BYTES, MAX_POLICIES, MAX_PRINCIPAL_BYTES, MAX_REASON_BYTES,
-    MAX_REQUEST_ID_BYTES, MalformedRecord, Outcome, OverLimit, Record, RecordItem, clip,
+    MAX_REQUEST_ID_BYTES, MalformedRecord, Outcome, OverLimit, Record, RecordItem,
 };
 pub use segment::{NotASegment, SEGMENT_HEADER_BYTES, SegmentHeader};
 pub use wire::put_place;

@@ -20,7 +20,7 @@ pub const MAX_REASON_BYTES: usize = 32;
 pub const MAX_REQUEST_ID_BYTES: usize = 128;
 /// How many ids `policies` can have.
 pub const MAX_POLICIES: usize = 8;
-/// The longest `detail`, in bytes. [`clip`] makes a longer text fit.
+/// The longest `detail`, in bytes. [`super::clip()`] makes a longer text fit.
 pub const MAX_DETAIL_BYTES: usize = 1024;
 /// The most pairs of an encryption context, as in the wrapped blob's format.
 pub const MAX_CONTEXT_PAIRS: usize = 64;
@@ -351,21 +351,6 @@ impl Destination {
         let key = optional(key_id, KeyId::from_slice)?;
         Ok(key.map(|key| Self { key, version, store }))
     }
-}
-
-/// `text`, or as much of its beginning as fits in `max_bytes` with a mark that the rest was cut off.
-/// For free text that a caller had a hand in: a record must not be refused for being talkative.
-pub fn clip(text: &str, max_bytes: usize) -> Cow<'_, str> {
-    const MARK: &str = "…";
-    if text.len() <= max_bytes {
-        return Cow::Borrowed(text);
-    }
-    let end = text.floor_char_boundary(max_bytes.saturating_sub(MARK.len()));
-    let mut clipped = text.get(..end).unwrap_or_default().to_owned();
-    if clipped.len().saturating_add(MARK.len()) <= max_bytes {
-        clipped.push_str(MARK);
-    }
-    Cow::Owned(clipped)
 }
 
 fn limit(field: &'static str, length: usize, max: usize) -> Result<(), OverLimit> {

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::Shared;
 use super::catalogue::{Catalogue, Part};
+use super::counts::Counters;
 use super::disk::LogFile;
 use super::packer::Errand;
 use super::place::{Name, Place, read_whole, write_whole};
 use super::spare::{Spare, Spares};
 use super::tenants::Tenants;
-use super::{Counters, Shared};
 use crate::audit::{Chain, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 pub(super) struct Ledger {

@@ -8,7 +8,9 @@
 //! itself, and a record says how many there were.
 
 mod catalogue;
+mod counts;
 mod disk;
+mod error;
 mod gate;
 mod lane;
 mod ledger;
@@ -25,7 +27,6 @@ mod writer;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -33,16 +34,19 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
-use crate::audit::{HASH_BYTES, OverLimit, Record};
+use crate::audit::{HASH_BYTES, Record};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{OsRandom, Random};
 
+pub use counts::Counts;
 pub use disk::{Disk, LogFile, RealDisk};
+pub use error::TrailError;
 pub use gate::{MAX_WAITING_BYTES, Purpose};
 pub use lane::{Append, Lane, MAX_LANE_BYTES, ON_ITS_WAY_MAX};
 pub use reader::{FrameReader, MAX_READ_BYTES, Segments};
 
 use catalogue::Catalogue;
+use counts::Counters;
 use gate::Gate;
 use lane::LaneShared;
 use ledger::Ledger;
@@ -106,76 +110,6 @@ pub struct Entry {
     pub record: Record<'static>,
 }
 
-/// How much the log thread has done since the log was opened.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counts {
-    /// Records made durable.
-    pub records: u64,
-    /// Batches answered: as many cross-thread wakes of a lane.
-    pub batches: u64,
-    /// Writes asked of the disk, the rest of a short one included.
-    pub writes: u64,
-    /// Syncs asked of the disk.
-    pub syncs: u64,
-    /// Bytes of records made durable.
-    pub written_bytes: u64,
-    /// Segments given up after an error.
-    pub poisoned: u64,
-    /// Calls and records refused because no record could be made.
-    pub refused: u64,
-    /// Segments that are ready to be written after the one that is.
-    pub spare_segments: u64,
-}
-
-/// The log cannot be opened, read or added to.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum TrailError {
-    /// Too many bytes wait, on this lane or on all. The record was not taken.
-    #[error("too many audit records are waiting for the disk")]
-    Overloaded,
-    /// The disk is full, missing or slow, or it failed. A record that was taken may or may not become
-    /// durable. Tried again without anybody's doing.
-    #[error("the audit log cannot be written now; look at its disk")]
-    Unavailable,
-    /// No further segment can be made: what is left is for management.
-    #[error(
-        "the audit log's disk is full, and what is left of it is kept for management; free space"
-    )]
-    Reserved,
-    /// The log was closed before the record was written.
-    #[error("the audit log is closed")]
-    Closed,
-    /// The record is over a limit. It was not taken.
-    #[error(transparent)]
-    Record(#[from] OverLimit),
-    /// The log cannot be opened or read.
-    #[error("cannot {doing} the audit log")]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// What the operating system said.
-        #[source]
-        source: Arc<io::Error>,
-    },
-    /// Another process has it open.
-    #[error("the audit log is in use by another process")]
-    Locked,
-    /// Others than the owner may read or write it.
-    #[error(
-        "the audit log may be read or written by others than its owner; set its files' mode to 0600 and its directories' to 0700"
-    )]
-    Exposed,
-    /// The log belongs to another installation.
-    #[error("the audit log belongs to another installation")]
-    OtherInstallation,
-    /// A record was changed, damaged, moved or taken out.
-    #[error("the audit log's chain is broken at sequence {sequence}")]
-    Broken {
-        /// The first sequence that is not as it was written.
-        sequence: u64,
-    },
-}
-
 /// What holders of a [`Trail`] share. Not held by the threads, which end when they are gone.
 struct Handle {
     shared: Arc<Shared>,
@@ -199,16 +133,6 @@ struct Shared {
     running_lanes: watch::Sender<usize>,
     readers: Semaphore,
     _lock: Box<dyn Send + Sync>,
-}
-
-#[derive(Default)]
-struct Counters {
-    records: AtomicU64,
-    batches: AtomicU64,
-    writes: AtomicU64,
-    syncs: AtomicU64,
-    written_bytes: AtomicU64,
-    poisoned: AtomicU64,
 }
 
 // === impl Trail ===
@@ -314,16 +238,10 @@ impl Trail {
     /// How much the log thread has done.
     pub fn counts(&self) -> Counts {
         let shared = &self.handle.shared;
-        let counters = &shared.counters;
         Counts {
-            records: counters.records.load(Ordering::Relaxed),
-            batches: counters.batches.load(Ordering::Relaxed),
-            writes: counters.writes.load(Ordering::Relaxed),
-            syncs: counters.syncs.load(Ordering::Relaxed),
-            written_bytes: counters.written_bytes.load(Ordering::Relaxed),
-            poisoned: counters.poisoned.load(Ordering::Relaxed),
             refused: shared.gate.refused(),
             spare_segments: shared.spares.ready(),
+            ..shared.counters.now()
         }
     }
 
@@ -384,31 +302,6 @@ impl Drop for Handle {
     }
 }
 
-// === impl Counters ===
-
-impl Counters {
-    fn add_writes(&self, writes: u64) {
-        self.writes.fetch_add(writes, Ordering::Relaxed);
-    }
-
-    fn add_sync(&self) {
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn add_batch(&self) {
-        self.batches.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn add_poisoned(&self) {
-        self.poisoned.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn add_durable(&self, records: u32, bytes: usize) {
-        self.records.fetch_add(records.into(), Ordering::Relaxed);
-        self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-}
-
 // === impl TrailOptions ===
 
 impl Default for TrailOptions {
@@ -420,14 +313,6 @@ impl Default for TrailOptions {
             segment_bytes: SEGMENT_BYTES,
             try_again: Duration::from_secs(1),
         }
-    }
-}
-
-// === impl TrailError ===
-
-impl TrailError {
-    fn io(doing: &'static str, error: io::Error) -> Self {
-        Self::Io { doing, source: Arc::new(error) }
     }
 }
 

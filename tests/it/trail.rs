@@ -17,8 +17,8 @@ use bulla::trail::{
 };
 use futures_util::FutureExt;
 
-pub(crate) use disk::FakeDisk;
-use disk::{Call, EIO, ENOSPC, Fault};
+pub(crate) use disk::{Call, EIO, FakeDisk};
+use disk::{ENOSPC, Fault};
 
 const INSTALLATION: [u8; 16] = [0xb0; 16];
 const FIRST: &str = "00000000000000000001-0000.seg";

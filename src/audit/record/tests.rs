@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::*;
+use crate::audit::clip;
 use proptest::prelude::*;
 
 fn encoded(record: &Record<'_>) -> Vec<u8> {

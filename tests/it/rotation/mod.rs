@@ -2,6 +2,7 @@
 //! store in memory.
 
 mod access;
+mod audit;
 mod budget;
 mod clocks;
 mod ladder;
@@ -54,6 +55,8 @@ struct Program {
     clock: Arc<ManualClock>,
     scheduler: Scheduler,
     manager: Caller,
+    /// Its audit log's.
+    disk: FakeDisk,
     lane: tokio::task::JoinHandle<()>,
 }
 
@@ -119,7 +122,8 @@ impl Program {
         tenant: TenantId,
     ) -> Self {
         let installation = custody.installation_id();
-        let (trail, _) = FakeDisk::default().open(installation).unwrap();
+        let disk = FakeDisk::default();
+        let (trail, _) = disk.open(installation).unwrap();
         let lane = trail.lane();
         let holder = custody.new_holder_id().unwrap();
         let office = Office {
@@ -143,7 +147,7 @@ impl Program {
             Subject::new(Principal::new(principal, tenant), CredentialKind::Certificate).into(),
             source,
         );
-        Self { desk, clock, scheduler, manager, lane: tokio::spawn(lane.run()) }
+        Self { desk, clock, scheduler, manager, disk, lane: tokio::spawn(lane.run()) }
     }
 
     async fn become_manager(&self, tenant: TenantId) {
