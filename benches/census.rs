@@ -26,7 +26,8 @@ use bulla::keys::{
 };
 use bulla::policy::{Action, CredentialKind, Principal, PrincipalId, Role, Subject, SubjectRef};
 use bulla::service::{
-    BindRole, Caller, CreateKey, Desk, GetCensus, HashedKeys, Office, RoleChange, RotateKey, Unended,
+    BindRole, Caller, CreateKey, Desk, GetCensus, HashedKeys, Office, RoleChange, RotateKey,
+    Unended,
 };
 use bulla::store::sqlite::SqliteStore;
 use bulla::trail::{Lane, Trail, TrailOptions};

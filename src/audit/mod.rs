@@ -6,16 +6,16 @@
 //! *end* of a log was cut off; that takes a checkpoint kept elsewhere.
 
 mod chain;
-mod filter;
 mod clip;
+mod filter;
 mod frame;
 mod record;
 mod segment;
 mod wire;
 
 pub use chain::{Chain, ChainBroken, ChainFull};
-pub use filter::Filter;
 pub use clip::clip;
+pub use filter::Filter;
 pub use frame::{Frame, FrameDamaged, HASH_BYTES, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, frame_bytes};
 pub use record::{
     DecidedBy, Destination, MAX_CONTEXT_BYTES, MAX_CONTEXT_PAIRS, MAX_DETAIL_BYTES,
