@@ -103,7 +103,7 @@ async fn pairs(stage: &Stage) -> Result<Vec<Pair>, Failure> {
         .iter()
         .map(|blob| {
             let mut blob = blob.clone();
-            blob[6..22].iter_mut().for_each(|byte| *byte = rand::random());
+            blob[6..22].iter_mut().for_each(|byte| *byte = rand::rng().random());
             blob
         })
         .collect();
@@ -178,7 +178,7 @@ async fn pairs(stage: &Stage) -> Result<Vec<Pair>, Failure> {
 
 /// An id in the form of a key's that nothing has.
 fn random_id() -> String {
-    let mut bytes: [u8; 16] = rand::random();
+    let mut bytes: [u8; 16] = rand::rng().random();
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     uuid::Uuid::from_bytes(bytes).to_string()

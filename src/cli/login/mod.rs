@@ -32,7 +32,7 @@ pub(super) use token::token_for;
 /// Where and as whom to log in. What is not given is looked up in the profile's table `[login]`.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct IssuerArguments {
-    /// The issuer, exactly as its tokens name it, such as https://login.example.org/realm
+    /// The URL of the issuer, exactly as its tokens name it
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
     /// The id that this program has at the issuer: a public client

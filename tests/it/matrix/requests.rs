@@ -1,6 +1,9 @@
 //! The request of each row. Everything in it is lawful, so that only rights and states can refuse it; where
 //! an answer of the table is INVALID_ARGUMENT, the request asks for what nobody can do, and changes nothing.
 
+// Of some requests every field is set.
+#![allow(clippy::needless_update)]
+
 use bulla_client::kms;
 use prost::Message;
 
@@ -30,7 +33,7 @@ pub(super) fn message(row: &str, thing: &Thing, names: &Names) -> Vec<u8> {
     }
 }
 
-/// A message of these fields; all others are as they are when nobody sets them.
+/// A message of these fields; all others, if there are any, are as they are when nobody sets them.
 macro_rules! of {
     ($Request:ident { $($field:ident : $value:expr),* $(,)? }) => {
         kms::$Request { $($field: $value.into(),)* ..Default::default() }.encode_to_vec()
