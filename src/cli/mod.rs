@@ -378,7 +378,7 @@ mod tests {
             "policy put p.cedar",
             "policy delete p",
             "tenant create t",
-            "tenant update t --keys 7",
+            "tenant update t --max-keys 7",
             "tenant suspend t",
             "tenant resume t",
             "proposal approve p --digest ab",

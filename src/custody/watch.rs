@@ -171,9 +171,25 @@ impl Custody {
     /// What is due at `reached`, of at most `limit` rows after `after`, the longest due first.
     ///
     /// Outcomes of requests, proposals and credentials that are no longer kept, and grants that have
-    /// ended, are removed on the way. A row that was changed
-    /// from outside is told to the operator and keeps nothing else waiting.
+    /// ended, are removed on the way, and a page of nothing else keeps nobody waiting. A row that was
+    /// changed from outside is told to the operator and keeps nothing else waiting.
     pub async fn due(
+        &self,
+        reached: Timestamp,
+        after: Option<&DuePlace>,
+        limit: usize,
+    ) -> Result<DuePage, CustodyError> {
+        let mut page = self.due_page(reached, after, limit).await?;
+        for _ in 1..PAGES_MAX {
+            if !page.due.is_empty() || page.next.is_none() {
+                break;
+            }
+            page = self.due_page(reached, page.next.as_ref(), limit).await?;
+        }
+        Ok(page)
+    }
+
+    async fn due_page(
         &self,
         reached: Timestamp,
         after: Option<&DuePlace>,
@@ -286,3 +302,5 @@ fn has_ended(tenant: &Tenant, row: &Row, reached: Timestamp) -> Result<bool, Cus
 const IS_KEPT_UNTIL_DUE: [u8; 4] =
     [RequestRecord::KIND, ProposalRecord::KIND, CredentialRecord::KIND, OutboxRecord::KIND];
 const PAGE: usize = 500;
+/// How many pages without anything to do are passed over in one walk.
+const PAGES_MAX: usize = 20;

@@ -104,10 +104,15 @@ impl TestServer {
                 authority.client_certificate(&spiffe_id(name)).write(&server.path(name));
             }
         }
+        // What a test says about the audit log goes into its one table.
+        let (extra, audit) = match extra.split_once("[audit]\n") {
+            Some((extra, audit)) => (extra, audit),
+            None => (extra, ""),
+        };
         let config = format!(
             "environment = \"development\"\nlisten = \"{address}\"\ndata_directory = \"data\"\n\
              store = \"{store}\"\n{extra}\n[tls]\ncertificate_file = \"server.pem\"\n\
-             key_file = \"server.key\"\n[audit]\nsegment_bytes = 1048576\n[seal]\nkey_file = \"root.key\"\n{domains}"
+             key_file = \"server.key\"\n[audit]\nsegment_bytes = 1048576\n{audit}\n[seal]\nkey_file = \"root.key\"\n{domains}"
         );
         fs::write(server.path("bulla.toml"), config).unwrap();
         server

@@ -120,7 +120,7 @@ async fn a_filter_that_says_nothing_sensible_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h07_marked_values_are_recorded_as_hashes_of_their_tenants_own_and_found_by_value() {
-    let audit = "audit = { hashed_context_keys = [\"customer\"] }";
+    let audit = "[audit]\nhashed_context_keys = [\"customer\"]";
     let mut server = TestServer::install("sqlite", audit);
     server.serve();
     let key = new_key(&server.client("operator").await).await;

@@ -222,7 +222,7 @@ async fn i04_no_key_alias_tenant_or_principal_is_on_the_page_whatever_was_called
             }
             "step" => ["prepared", "activated", "destroyed"].contains(&value.as_str()),
             "work" => ["rotation", "destruction", "ladder_step"].contains(&value.as_str()),
-            "cause" => ["budget", "server_behind"].contains(&value.as_str()),
+            "cause" => ["budget", "server_behind", "quota"].contains(&value.as_str()),
             "version" => value == env!("CARGO_PKG_VERSION"),
             _ => false,
         };
