@@ -1,7 +1,7 @@
 //! Tokens, key sets and credentials: any bytes are one or not, and what no issuer signed is never believed.
 #![no_main]
 use bulla::auth::{
-    Algorithm, IssuerRules, Jws, KeySet, OwnIssuer, OwnTokens, Place, PresentedCredential,
+    Algorithm, IssuerRules, Jws, KeySet, OwnIssuer, OwnKey, OwnTokens, Place, PresentedCredential,
     TenantRule,
 };
 use bulla::keys::TenantId;
@@ -30,6 +30,6 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     };
     let _ = rules.accept(&token, now);
     // Nobody but this issuer could have signed it, and it has signed nothing.
-    let own = OwnIssuer::new("bulla:fuzz", &[7; 32], &[]).expect("a seed is a key");
+    let own = OwnIssuer::new("bulla:fuzz", OwnKey::Ed25519(&[7; 32]), &[]).expect("a seed is a key");
     assert!(own.verify(&token, now).is_err());
 });
