@@ -373,3 +373,17 @@ fn i02_what_was_wrong_is_in_the_class_and_not_in_the_text() {
     assert!(texts.iter().all(|text| *text == texts[0]));
     assert_eq!(AuthError::Expired.class(), "expired");
 }
+
+#[test]
+fn b05_somebody_must_vouch_where_a_certificate_is_needed_and_nobody_where_it_is_not() {
+    let root = Authority::root("root");
+    let domains = || vec![domain("demo.bulla", ONE, &[&root])];
+    let needed = authenticator(domains()).unwrap();
+    assert_eq!(needed.reload(Vec::new()), Err(TrustDomainError::None));
+    assert_eq!(needed.reload(domains()), Ok(()));
+    let clock = Arc::new(ManualClock::at_ms(NOW_MS));
+    let optional =
+        Authenticator::optional(domains(), &Arc::new(default_provider()), clock).unwrap();
+    assert_eq!(optional.reload(Vec::new()), Ok(()));
+    assert_eq!(optional.reload(domains()), Ok(()));
+}
