@@ -23,9 +23,10 @@ pub struct Unended {
     any: AtomicBool,
 }
 
-/// A change that was announced, and how it ended as far as the log says.
-struct Announced {
-    record: Record<'static>,
+/// What the log says of one change, in whatever order it was read.
+#[derive(Default)]
+struct Seen {
+    announced: Option<Record<'static>>,
     ended: Option<Outcome>,
 }
 
@@ -39,23 +40,29 @@ impl Desk {
     /// The log or the store cannot be read, or the log takes no record: then nobody can be served.
     pub async fn end_what_was_begun(&self) -> Result<u64, Refusal> {
         let mut count = 0_u64;
-        for (sequence, Announced { record, ended }) in self.announced().await? {
+        for (sequence, Seen { announced, ended }) in self.seen_last().await? {
+            // An end whose beginning was not reached is of no change that is open.
+            let Some(record) = announced else { continue };
             let Some(tenant) = record.tenant else { continue };
             let custody = &self.office().custody;
             let committed = custody.was_committed(tenant, sequence, record.time_us).await?;
-            let (outcome, detail) = match (ended, committed) {
-                (None, true) => (Outcome::Succeeded, "found committed after a restart"),
-                (None, false) => (Outcome::Failed, "found not committed after a restart"),
+            let (outcome, [reason, class], detail) = match (ended, committed) {
+                (None, true) => (Outcome::Succeeded, ["", ""], "found committed after a restart"),
+                (None, false) => {
+                    let why = ["INTERNAL", "interrupted"];
+                    (Outcome::Failed, why, "found not committed after a restart")
+                }
                 (Some(Outcome::Failed), true) => {
-                    (Outcome::Succeeded, "reported as failed; found committed after a restart")
+                    let detail = "reported as failed; found committed after a restart";
+                    (Outcome::Succeeded, ["", ""], detail)
                 }
                 (Some(_), _) => continue,
             };
             let end = Record {
                 time_us: self.office().clock.unix_us(),
                 outcome,
-                reason: if outcome == Outcome::Failed { "INTERNAL" } else { "" }.into(),
-                class: if outcome == Outcome::Failed { "interrupted" } else { "" }.into(),
+                reason: reason.into(),
+                class: class.into(),
                 detail: detail.into(),
                 started_sequence: sequence,
                 ..record
@@ -66,8 +73,8 @@ impl Desk {
         Ok(count)
     }
 
-    /// The changes that were announced near the end of the log, by sequence.
-    async fn announced(&self) -> Result<BTreeMap<u64, Announced>, Refusal> {
+    /// What the log says near its end of each change, by the sequence that announced it.
+    async fn seen_last(&self) -> Result<BTreeMap<u64, Seen>, Refusal> {
         let trail = &self.office().trail;
         let end = *trail.durable().borrow();
         let mut found = BTreeMap::new();
@@ -92,31 +99,14 @@ impl Desk {
                 break;
             }
         }
-        // An end whose beginning was not reached is of no change that is open.
-        Ok(found
-            .into_iter()
-            .filter_map(|(sequence, found)| Some((sequence, found.whole()?)))
-            .collect())
-    }
-}
-
-/// What was seen of one change, in whatever order.
-#[derive(Default)]
-struct Seen {
-    record: Option<Record<'static>>,
-    ended: Option<Outcome>,
-}
-
-impl Seen {
-    fn whole(self) -> Option<Announced> {
-        Some(Announced { record: self.record?, ended: self.ended })
+        Ok(found)
     }
 }
 
 fn sort_in(found: &mut BTreeMap<u64, Seen>, entry: Entry) {
     let Entry { sequence, record, .. } = entry;
     if record.outcome == Outcome::Started {
-        found.entry(sequence).or_default().record = Some(record);
+        found.entry(sequence).or_default().announced = Some(record);
     } else if record.started_sequence != 0 {
         // The latest end counts.
         let seen = found.entry(record.started_sequence).or_default();
