@@ -116,7 +116,7 @@ impl Change for Propose {
         let digest = &self.considered.digest;
         let glass = if self.break_glass { "break_glass=true " } else { "" };
         record.detail =
-            format!("{glass}action={action} digest={} reason={reason}", hex(digest)).into();
+            format!("{glass}action={action} digest={} reason={reason}", hex::encode(digest)).into();
     }
 
     async fn change<'c>(&self, act: &mut Act<'c>) -> Result<Changed<'c>, Refusal> {
@@ -299,10 +299,6 @@ async fn changed_proposal(
     let id = ProposalId::from_bytes(past.made.unwrap_or_default());
     let found = custody.proposal(permit, id).await?;
     Ok(view(found.proposal().clone(), custody.now()))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// In a tenant, those included that have ended in the last 30 days.

@@ -8,7 +8,6 @@ use crate::crypto::EncryptionContext;
 use crate::keys::TenantId;
 
 use super::perform::Office;
-use super::proposals::hex;
 use super::refusal::Refusal;
 
 /// What a batch did, summed up by key, version, store, destination and refusal.
@@ -91,7 +90,7 @@ impl Office {
         // Of a tenant that is not there nothing is recorded, rather than what is not to be.
         let hash = self.custody.hash_of_pair(tenant, key, value).unwrap_or_default();
         let hash = hash.get(..HASH_BYTES).unwrap_or_default();
-        Some(format!("{HASHED}{}", hex(hash)))
+        Some(format!("{HASHED}{}", hex::encode(hash)))
     }
 
     /// Whether a record has a value that is only known by its hash.

@@ -64,7 +64,11 @@ const ROWS: &[Row] = &[
         "arc_swap base64 bulla_proto hex parking_lot prost quick_cache sha2 subtle \
          thiserror tokio tracing zeroize",
     ),
-    row_of("service", Floor(5), "futures_util parking_lot thiserror tokio tracing uuid zeroize"),
+    row_of(
+        "service",
+        Floor(5),
+        "futures_util hex parking_lot thiserror tokio tracing uuid zeroize",
+    ),
     row_of("rotation", Floor(6), "futures_util thiserror tokio tracing"),
     row_of(
         "api",
