@@ -64,6 +64,7 @@ async fn main() {
     let office = Arc::new(Office {
         custody: Arc::new(custody),
         trail: trail.clone(),
+        notarized: None,
         clock: Arc::new(SystemClock),
         started: Instant::now(),
         environment: "development",

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod api;
 pub mod approval;
 pub mod audit;
+pub mod auditor;
 pub mod auth;
 pub mod campaign;
 pub mod census;

@@ -3,12 +3,14 @@
 // By its path, so that a program of the tests that takes this file in finds it too.
 #[path = "program/rewrap.rs"]
 mod rewrap;
+#[path = "program/verify.rs"]
+mod verify;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bulla::cli::{self, Exit};
+use bulla::cli::{self, AuditCommand, Exit};
 use bulla::config::Config;
 use bulla::server::{self, Bindings, InitOptions, ServeOptions, ServerError};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -67,6 +69,12 @@ enum Command {
         #[arg(long, value_name = "FILE", env = "BULLA_CONFIG")]
         config: PathBuf,
     },
+    /// Change the key that signs the audit log's checkpoints, while no server runs
+    RotateAuditKey {
+        /// The configuration file
+        #[arg(long, value_name = "FILE", env = "BULLA_CONFIG")]
+        config: PathBuf,
+    },
     /// Move blobs from old versions of a key to the new one, beside the data
     Rewrap {
         #[command(subcommand)]
@@ -83,6 +91,11 @@ pub(crate) fn run() -> ExitCode {
         Err(exit) => return exit,
     };
     let done = match program.command {
+        Command::Remote(cli::Command::Audit { command: AuditCommand::Verify(arguments) })
+            if arguments.directory.is_some() =>
+        {
+            return verify::run(arguments, program.output);
+        }
         Command::Remote(command) => {
             let all = Program::command();
             return cli::run(command, program.connection, program.output, all);
@@ -93,6 +106,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Init { config, make_key_file, bind } => init(&config, make_key_file, &bind),
         Command::Serve { config, new_audit_log, bind } => serve(&config, new_audit_log, &bind),
         Command::Bind { config, bind } => give(&config, &bind),
+        Command::RotateAuditKey { config } => rotate_audit_key(&config),
         Command::Check { config } => return check(&config),
     };
     match done {
@@ -135,6 +149,14 @@ fn give(config: &Path, bind: &[String]) -> Result<(), ServerError> {
     let config = load(config)?;
     let bindings = Bindings::parse(bind, &config)?;
     block_on(server::bind(&config, &bindings))
+}
+
+fn rotate_audit_key(config: &Path) -> Result<(), ServerError> {
+    log_to_stderr();
+    let config = load(config)?;
+    let key = block_on(server::rotate_audit_key(&config))?;
+    let _ = std::io::stdout().write_all(format!("{key}\n").as_bytes());
+    Ok(())
 }
 
 fn check(config: &Path) -> ExitCode {
@@ -192,11 +214,13 @@ fn told(error: &ServerError) -> ExitCode {
         ServerError::Store(_)
         | ServerError::Custody(_)
         | ServerError::Trail { .. }
+        | ServerError::Notary(_)
         | ServerError::Listen { .. }
         | ServerError::Unended(_)
         | ServerError::Refused(_) => Exit::Unavailable,
         ServerError::SelfTest(_)
         | ServerError::Tokens(_)
+        | ServerError::CheckpointKey(_)
         | ServerError::System(..)
         | ServerError::Ended(_) => Exit::Internal,
     };

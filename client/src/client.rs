@@ -410,6 +410,14 @@ calls! {
     AuditClient {
         /// One page of audit records, oldest first.
         repeatable list_records(ListRecordsRequest) -> ListRecordsResponse;
+        /// The newest signed checkpoint of the audit log.
+        repeatable get_checkpoint(GetCheckpointRequest) -> GetCheckpointResponse;
+        /// One record with all that its chain value is computed from.
+        repeatable get_record(GetRecordRequest) -> GetRecordResponse;
+        /// That a record is in the tree of a checkpoint.
+        repeatable prove_inclusion(ProveInclusionRequest) -> ProveInclusionResponse;
+        /// That an earlier log is the beginning of a later one.
+        repeatable prove_consistency(ProveConsistencyRequest) -> ProveConsistencyResponse;
     }
     OperatorClient {
         /// How the server stands.

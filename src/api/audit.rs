@@ -10,7 +10,10 @@ use crate::audit::{Filter, MAX_PRINCIPAL_BYTES, Outcome};
 use crate::keys::KeyId;
 
 use super::{Api, parse, render, status, taken};
-use crate::service::{AuditRecord, Caller, ReadAudit, Refusal};
+use crate::service::{
+    AuditRecord, Caller, GetCheckpoint, GetRecord, Proof, ProveConsistency, ProveInclusion,
+    ReadAudit, Refusal,
+};
 
 #[tonic::async_trait]
 impl audit_server::Audit for Api {
@@ -56,6 +59,67 @@ impl audit_server::Audit for Api {
         let first = stream::iter(page.records.into_iter().map(tailed));
         let rest = self.clone().records_after(caller, page.next_after, wanted);
         Ok(Response::new(self.until_draining(first.chain(rest))))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        request: Request<kms::GetCheckpointRequest>,
+    ) -> Result<Response<kms::GetCheckpointResponse>, Status> {
+        self.perform(
+            request,
+            |_| Ok(GetCheckpoint),
+            |(checkpoint, key)| kms::GetCheckpointResponse {
+                checkpoint: checkpoint.as_bytes().to_vec(),
+                verifier_key: key.to_string(),
+            },
+        )
+        .await
+    }
+
+    async fn get_record(
+        &self,
+        request: Request<kms::GetRecordRequest>,
+    ) -> Result<Response<kms::GetRecordResponse>, Status> {
+        let parse = |asked: kms::GetRecordRequest| match asked.sequence {
+            0 => Err(Refusal::invalid("sequence", "must be at least 1")),
+            sequence => Ok(GetRecord { sequence }),
+        };
+        self.perform(request, parse, |proven| kms::GetRecordResponse {
+            hash: proven.entry.hash.to_vec(),
+            record: Some(render::record(proven.entry)),
+            payload: proven.payload,
+            previous_hash: proven.previous.to_vec(),
+        })
+        .await
+    }
+
+    async fn prove_inclusion(
+        &self,
+        request: Request<kms::ProveInclusionRequest>,
+    ) -> Result<Response<kms::ProveInclusionResponse>, Status> {
+        let parse = |asked: kms::ProveInclusionRequest| {
+            Ok(ProveInclusion { sequence: asked.sequence, tree_size: size(asked.tree_size) })
+        };
+        self.perform(request, parse, |proof: Proof| kms::ProveInclusionResponse {
+            tree_size: proof.size,
+            hashes: proof.hashes.iter().map(|hash| hash.to_vec()).collect(),
+        })
+        .await
+    }
+
+    async fn prove_consistency(
+        &self,
+        request: Request<kms::ProveConsistencyRequest>,
+    ) -> Result<Response<kms::ProveConsistencyResponse>, Status> {
+        let parse = |asked: kms::ProveConsistencyRequest| {
+            let (first_size, second_size) = (asked.first_size, size(asked.second_size));
+            Ok(ProveConsistency { first_size, second_size })
+        };
+        self.perform(request, parse, |proof: Proof| kms::ProveConsistencyResponse {
+            second_size: proof.size,
+            hashes: proof.hashes.iter().map(|hash| hash.to_vec()).collect(),
+        })
+        .await
     }
 }
 
@@ -128,6 +192,11 @@ fn filter(asked: Option<kms::RecordFilter>) -> Result<Filter, Refusal> {
 fn outcome_named(name: &str) -> Option<Outcome> {
     let all = [Outcome::Started, Outcome::Succeeded, Outcome::Refused, Outcome::Failed];
     all.into_iter().find(|outcome| outcome.as_str() == name)
+}
+
+/// 0 stands for the newest checkpoint's.
+fn size(asked: u64) -> Option<u64> {
+    (asked != 0).then_some(asked)
 }
 
 fn tailed(entry: AuditRecord) -> Result<kms::TailRecordsResponse, Status> {

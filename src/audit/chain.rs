@@ -94,6 +94,12 @@ impl Chain {
             && frame.hash.iter().skip(written).all(|byte| *byte == 0)
     }
 
+    /// Whether `frame` is the one that follows in all but its sequence.
+    pub(super) fn is_renumbered(&self, frame: &Frame<'_>) -> bool {
+        let sequence = self.sequence.saturating_add(1);
+        frame.sequence != sequence && frame.hash == self.next_hash(sequence, [frame.payload, &[]])
+    }
+
     fn next_hash(&self, sequence: u64, [begin, end]: [&[u8]; 2]) -> [u8; HASH_BYTES] {
         Sha256::new()
             .chain_update(self.head)

@@ -33,6 +33,20 @@ impl<'a> Frame<'a> {
     /// The frame that `bytes` begin with and how many bytes it takes, or None when `bytes` end before
     /// it does.
     pub fn read(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, FrameDamaged> {
+        let Some((frame, claimed)) = Self::split(bytes)? else { return Ok(None) };
+        if checksum(frame.sequence, [frame.payload, &[]]) != claimed {
+            return Err(FrameDamaged);
+        }
+        Ok(Some((frame, frame_bytes(frame.payload.len()))))
+    }
+
+    /// The frame that `bytes` begin with, its checksum having been looked at before.
+    pub(super) fn seen(bytes: &'a [u8]) -> Option<Self> {
+        Self::split(bytes).ok().flatten().map(|(frame, _)| frame)
+    }
+
+    /// The parts, and what the checksum is said to be.
+    fn split(bytes: &'a [u8]) -> Result<Option<(Self, u32)>, FrameDamaged> {
         let Some((header, rest)) = bytes.split_first_chunk::<FRAME_HEADER_BYTES>() else {
             return Ok(None);
         };
@@ -48,10 +62,8 @@ impl<'a> Frame<'a> {
             return Ok(None);
         };
         let sequence = u64::from_be_bytes(sequence);
-        if checksum(sequence, [payload, &[]]) != u32::from_be_bytes([c0, c1, c2, c3]) {
-            return Err(FrameDamaged);
-        }
-        Ok(Some((Self { sequence, payload, hash: *hash }, frame_bytes(payload_bytes))))
+        let claimed = u32::from_be_bytes([c0, c1, c2, c3]);
+        Ok(Some((Self { sequence, payload, hash: *hash }, claimed)))
     }
 
     /// The record's place in the log, from 1.

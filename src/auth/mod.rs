@@ -9,6 +9,7 @@
 //! never decides what a principal may do.
 
 mod authenticator;
+mod checkpoint_key;
 mod credential;
 mod error;
 mod extension;
@@ -23,6 +24,7 @@ mod tests;
 mod token;
 
 pub use authenticator::{Authenticator, Certified, MAX_CHAIN_CERTIFICATES, TrustDomain};
+pub use checkpoint_key::{CheckpointKey, CheckpointKeyError};
 pub use credential::{CREDENTIAL_PREFIX, PresentedCredential};
 pub use error::{AuthError, TrustDomainError};
 pub use identify::{CredentialDirectory, Identifier, ON_BEHALF_OF, TokenIssuer};

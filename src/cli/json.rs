@@ -92,6 +92,8 @@ described!(
     GetPolicyResponse,
     GetPolicySchemaResponse,
     GetProposalResponse,
+    GetCheckpointResponse,
+    GetRecordResponse,
     GetTenantResponse,
     InspectResponse,
     ListAliasesResponse,

@@ -205,7 +205,7 @@ impl Config {
         self.data_directory.join("bulla.db")
     }
 
-    /// The audit log.
+    /// The audit log, the tree over it and its checkpoints.
     pub fn audit_directory(&self) -> PathBuf {
         self.data_directory.join("audit")
     }

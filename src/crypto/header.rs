@@ -20,6 +20,8 @@ pub enum BlobKind {
     Root = 0x12,
     /// A key within a backup.
     Backup = 0x20,
+    /// What the key that signs the audit log's checkpoints is made from.
+    AuditKey = 0x13,
 }
 
 /// A header that can exist: its kind is known and its version is not zero.
@@ -40,7 +42,8 @@ pub struct VersionZero;
 
 impl BlobKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Client, Self::Kek, Self::Tenant, Self::Root, Self::Backup];
+    pub const ALL: [Self; 6] =
+        [Self::Client, Self::Kek, Self::Tenant, Self::Root, Self::Backup, Self::AuditKey];
 
     fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == byte)

@@ -7,6 +7,7 @@
 
 mod access;
 mod approvals;
+mod audit_key;
 mod cache;
 mod campaigns;
 mod census;
@@ -50,6 +51,7 @@ use tenant::Tenants;
 
 pub use access::RelationPlace;
 pub use approvals::{TrustedProposal, TrustedRule};
+pub use audit_key::AuditSeeds;
 pub use campaigns::{TrustedCampaign, TrustedClaim, TrustedProblem, TrustedProgress};
 pub use changes::{Changes, Past, RequestKey};
 pub use credentials::{

@@ -156,6 +156,12 @@ pub const FAMILIES: &[Family] = &[
         "Calls refused because no audit record could be made.",
         |_, now| one(now.audit_refused),
     ),
+    of(
+        Kind::Counter,
+        "audit_notary_failures",
+        "Times that the audit log's tree or a checkpoint could not be written, or the log not be read.",
+        |_, now| one(now.audit_notary_failures),
+    ),
 ];
 
 // === impl Family ===

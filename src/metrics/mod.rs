@@ -90,6 +90,8 @@ pub struct Readings {
     pub audit_poisoned_segments: u64,
     /// Calls refused since the start because no record could be made.
     pub audit_refused: u64,
+    /// How often since the start the tree over the audit log or a checkpoint could not be written.
+    pub audit_notary_failures: u64,
 }
 
 /// How the scheduler of this program stands.

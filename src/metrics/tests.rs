@@ -32,6 +32,7 @@ fn the_page_is_written_as_openmetrics_has_it() {
         audit_spare_segments: 1,
         audit_poisoned_segments: 4,
         audit_refused: 5,
+        audit_notary_failures: 6,
     };
     let page = page(&metrics, readings);
     assert!(page.ends_with("# EOF\n"));
@@ -53,6 +54,7 @@ fn the_page_is_written_as_openmetrics_has_it() {
         "bulla_audit_spare_segments 1\n",
         "bulla_audit_poisoned_segments_total 4\n",
         "bulla_audit_refused_total 5\n",
+        "bulla_audit_notary_failures_total 6\n",
     ] {
         assert!(page.contains(part), "{part}\nnot in\n{page}");
     }

@@ -91,7 +91,7 @@ pub(super) async fn give(
     new_trail: bool,
 ) -> Result<(), ServerError> {
     let (trail, _) = assemble::open_trail(config, &custody, new_trail)?;
-    let office = assemble::office(config, Arc::new(custody), trail.clone(), Arc::default())?;
+    let office = assemble::office(config, Arc::new(custody), trail.clone(), None, Arc::default())?;
     let lane = trail.lane();
     let running = tokio::spawn(lane.run());
     let desk = Desk::new(office, lane.clone());
@@ -149,6 +149,7 @@ async fn make(config: &Config, options: &InitOptions, seal: &KeyFile) -> Result<
     let store: OpenStore = assemble::create_store(config)?;
     let installed = assemble::installed(config, &store);
     let custody = custody::create(installed, seal).await?;
+    custody.audit_seeds().await?;
     give(config, custody, &options.bindings, true).await?;
     Ok(store.close().await?)
 }

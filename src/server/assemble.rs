@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::service::{HashedKeys, Office, TokenSigner, Unended};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{MemoryStore, Options, Store, StoreError};
-use crate::trail::{Recovery, Trail, TrailOptions};
+use crate::trail::{Notarized, Recovery, Trail, TrailOptions};
 
 use super::counted_store::CountedStore;
 use super::error::ServerError;
@@ -128,6 +128,7 @@ pub(super) fn office(
     config: &Config,
     custody: Arc<Custody>,
     trail: Trail,
+    notarized: Option<Arc<Notarized>>,
     metrics: Arc<Metrics>,
 ) -> Result<Arc<Office>, ServerError> {
     let clock = clock(config);
@@ -151,6 +152,7 @@ pub(super) fn office(
     Ok(Arc::new(Office {
         custody,
         trail,
+        notarized,
         clock,
         started,
         environment,

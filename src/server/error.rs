@@ -9,7 +9,7 @@ use crate::crypto::SelfTestFailed;
 use crate::custody::{CustodyError, SealError, StartError};
 use crate::service::Refusal;
 use crate::store::StoreError;
-use crate::trail::TrailError;
+use crate::trail::{NotaryError, TrailError};
 
 /// A failure of the program itself, for its operator.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,12 @@ pub enum ServerError {
         "the audit log {0} is missing, and the store has been in use; put it back (a new log would hide what the old one says), or start a new one with --new-audit-log"
     )]
     TrailMissing(PathBuf),
+    /// What is signed about the audit log cannot be used, or says that the log is not whole.
+    #[error(transparent)]
+    Notary(#[from] NotaryError),
+    /// The key that signs checkpoints cannot be used.
+    #[error(transparent)]
+    CheckpointKey(#[from] crate::auth::CheckpointKeyError),
     /// There is an audit log where a new installation would make one.
     #[error("the audit log {0} exists already; move it away, it belongs to another installation")]
     TrailExists(PathBuf),

@@ -21,7 +21,7 @@ use crate::keys::Timestamp;
 use crate::metrics::Metrics;
 use crate::rotation::Scheduler;
 use crate::service::{Desk, Office, Refusal};
-use crate::trail::{Lane, Trail};
+use crate::trail::{CLOSE_MAX, Lane, Notary, Trail};
 
 use super::administer::{self, Bindings};
 use super::assemble::{self, OpenStore};
@@ -30,6 +30,7 @@ use super::error::ServerError;
 use super::gate::Gate;
 use super::limits::ListenLimits;
 use super::listen::{AuthRefusal, Listen};
+use super::notary;
 use super::runtimes::{Runtimes, bind_each, cores};
 use super::tls::{TlsIdentity, provider, server_config};
 use super::trust::{self, Trust};
@@ -53,10 +54,16 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
         signal(SignalKind::hangup()).map_err(|e| ServerError::System("catch signals", e))?;
     assemble::harden(config)?;
     let metrics = Arc::new(Metrics::new(methods::labels()));
-    let (store, custody, trail) = open(config, options, &metrics).await?;
+    let (store, custody, trail, notary) = open(config, options, &metrics).await?;
     let (switch, drain) = drain();
     let (serving, is_serving) = watch::channel(true);
-    let office = assemble::office(config, Arc::new(custody), trail.clone(), metrics)?;
+    let office = assemble::office(
+        config,
+        Arc::new(custody),
+        trail.clone(),
+        Some(notary.notarized()),
+        metrics,
+    )?;
     let holder = office.custody.new_holder_id().map_err(StartError::from)?;
     let (refusals, refused) = mpsc::channel(REFUSALS_MAX);
     let trust = Trust::load(config, &office.custody)?;
@@ -101,6 +108,13 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     }
     recording.abort();
     trail.close().await;
+    // After the last record, and signs it.
+    let notarizing = tokio::task::spawn_blocking(move || drop(notary));
+    if timeout(CLOSE_MAX, notarizing).await.is_err() {
+        tracing::warn!(
+            "the audit log's last records are not signed yet; the next start signs them"
+        );
+    }
     running_lane.abort();
     let closed = store.close().await;
     tracing::info!("stopped");
@@ -242,7 +256,7 @@ async fn open(
     config: &Config,
     options: &ServeOptions,
     metrics: &Arc<Metrics>,
-) -> Result<(OpenStore, Custody, Trail), ServerError> {
+) -> Result<(OpenStore, Custody, Trail, Notary), ServerError> {
     let store = match config.store {
         StoreKind::Sqlite => assemble::open_store(config)?,
         StoreKind::Memory => assemble::create_store(config)?,
@@ -259,13 +273,17 @@ async fn open(
             custody::open(assemble::installed(config, &store), &seal).await?
         }
     };
+    if options.new_audit_log && !Trail::is_at(&config.audit_directory()) {
+        notary::put_aside(config)?;
+    }
     let (trail, recovery) = assemble::open_trail(config, &custody, options.new_audit_log)?;
     if recovery.torn_bytes > 0 {
         let bytes = recovery.torn_bytes;
         tracing::warn!(bytes, "left an unfinished batch behind at the end of the audit log");
     }
     tracing::info!(sequence = recovery.sequence, "the audit log verifies");
-    Ok((store, custody, trail))
+    let notary = notary::start(config, &custody, &trail).await?;
+    Ok((store, custody, trail, notary))
 }
 
 /// Records connections and calls that were refused because nobody was known.

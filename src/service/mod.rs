@@ -30,6 +30,7 @@ mod outbox;
 mod perform;
 mod prepare_version;
 mod proposals;
+mod prove_audit;
 mod re_encrypt;
 mod read_audit;
 mod read_campaigns;
@@ -86,6 +87,9 @@ pub use ladder::{GetLadder, LadderView, ResumeLadder, SetLadder, VersionOnLadder
 pub use outbox::Unended;
 pub use perform::{Act, Asks, Caller, Desk, Office, UseCase};
 pub use proposals::{CastVote, GetProposal, ListProposals, ProposalView, Propose};
+pub use prove_audit::{
+    GetCheckpoint, GetRecord, Proof, ProveConsistency, ProveInclusion, ProvenRecord,
+};
 pub use re_encrypt::{Destination, Moved, ReEncrypt, ReEncryptMany};
 pub use read_audit::{AuditPage, AuditRecord, ReadAudit};
 pub use read_campaigns::{

@@ -12,7 +12,7 @@ use crate::custody::{Budget, Custody};
 use crate::limits::{Kind, Limited, Limiter, Rates, UnderWay};
 use crate::metrics::Metrics;
 use crate::policy::Action;
-use crate::trail::{Lane, Purpose, Trail};
+use crate::trail::{Lane, Notarized, Purpose, Trail};
 
 pub use super::act::Act;
 pub use super::caller::{Asks, Caller};
@@ -30,6 +30,8 @@ pub struct Office {
     pub custody: Arc<Custody>,
     /// The audit log, for reading.
     pub trail: Trail,
+    /// What is signed about it, where a notary follows it.
+    pub notarized: Option<Arc<Notarized>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// When the program started.

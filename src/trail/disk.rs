@@ -156,6 +156,16 @@ impl Drop for Lock {
     }
 }
 
+/// A file that is there, to be read alone, whoever else may.
+pub(super) fn open_to_read(path: &Path) -> io::Result<Box<dyn LogFile>> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(Box::new(RealFile(file)))
+}
+
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);

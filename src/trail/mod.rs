@@ -8,12 +8,15 @@
 //! itself, and a record says how many there were.
 
 mod catalogue;
+mod copied;
 mod counts;
 mod disk;
 mod error;
 mod gate;
 mod lane;
 mod ledger;
+mod notary;
+mod notes;
 mod packed;
 mod packer;
 mod payloads;
@@ -38,11 +41,14 @@ use crate::audit::{HASH_BYTES, Record};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{OsRandom, Random};
 
+pub use copied::{CopiedSegment, CopiedSegments};
 pub use counts::Counts;
 pub use disk::{Disk, LogFile, RealDisk};
 pub use error::TrailError;
 pub use gate::{MAX_WAITING_BYTES, Purpose};
 pub use lane::{Append, Lane, MAX_LANE_BYTES, ON_ITS_WAY_MAX};
+pub use notary::{Notarized, Notary, NotaryError};
+pub use notes::Notes;
 pub use reader::{FrameReader, MAX_READ_BYTES, Segments};
 
 use catalogue::Catalogue;

@@ -70,6 +70,13 @@ impl Segments {
     pub fn frames(&self, after: u64) -> FrameReader {
         FrameReader { shared: Arc::clone(&self.shared), after, source: None }
     }
+
+    /// The last durable record of the segment that has the record `sequence`, as far as is known now;
+    /// None where that one is not durable yet.
+    pub fn end_of(&self, sequence: u64) -> Option<u64> {
+        let mut catalogue = self.shared.catalogue.lock();
+        (sequence <= catalogue.durable()).then(|| catalogue.find(sequence))?.map(|it| it.until)
+    }
 }
 
 // === impl FrameReader ===

@@ -65,6 +65,7 @@ impl Program {
         let office = Office {
             custody: Arc::new(custody),
             trail,
+            notarized: None,
             clock: Arc::<ManualClock>::clone(&clock),
             started: Instant::now(),
             environment: "development",

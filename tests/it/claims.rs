@@ -88,10 +88,12 @@ fn every_class_of_mistakes_in_identity_and_rights_has_its_test_or_a_reason() {
     }
 }
 
-/// Every source of the three packages.
+/// Every source of the four packages.
 fn code(root: &Path) -> String {
-    let mut folders: Vec<_> =
-        ["src", "tests", "client", "proto"].iter().map(|folder| root.join(folder)).collect();
+    let mut folders: Vec<_> = ["src", "tests", "client", "proto", "proof"]
+        .iter()
+        .map(|folder| root.join(folder))
+        .collect();
     let mut code = String::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

@@ -44,7 +44,7 @@ const ROWS: &[Row] = &[
     row_of("keys", Floor(1), "thiserror uuid"),
     row_of("metrics", Floor(2), "prometheus_client"),
     row_of("policy", Floor(2), "cedar_policy miette quick_cache serde_json thiserror"),
-    row_of("audit", Floor(2), "bulla_proto crc32fast prost sha2 thiserror"),
+    row_of("audit", Floor(2), "base64 bulla_proof bulla_proto crc32fast prost sha2 thiserror"),
     row_of("campaign", Floor(2), "thiserror"),
     row_of("store", Floor(2), "async_trait parking_lot rusqlite rustix thiserror tokio"),
     row_of("approval", Floor(3), "thiserror"),
@@ -64,6 +64,7 @@ const ROWS: &[Row] = &[
         "arc_swap base64 bulla_proto hex parking_lot prost quick_cache sha2 subtle \
          thiserror tokio tracing zeroize",
     ),
+    row_of("auditor", Floor(4), "thiserror"),
     row_of(
         "service",
         Floor(5),
@@ -87,9 +88,9 @@ const ROWS: &[Row] = &[
     row_of(
         "cli",
         Beside,
-        "aes_gcm base64 bulla_client bulla_proto bytes clap clap_complete csv futures_util getrandom \
-         hex http http_body_util hyper hyper_util indicatif oauth2 prost prost_types rcgen rusqlite \
-         rustix rustls rustls_pki_types serde serde_json sha2 thiserror tokio tokio_rustls \
+        "aes_gcm base64 bulla_client bulla_proof bulla_proto bytes clap clap_complete csv futures_util \
+         getrandom hex http http_body_util hyper hyper_util indicatif oauth2 prost prost_types rcgen \
+         rusqlite rustix rustls rustls_pki_types serde serde_json sha2 thiserror tokio tokio_rustls \
          tokio_stream toml uuid zeroize",
     ),
     row_of(
@@ -100,7 +101,7 @@ const ROWS: &[Row] = &[
          tokio_postgres_rustls tokio_stream toml uuid zeroize",
     ),
     row_of("main", Door, "mimalloc"),
-    row_of("program", Door, "bulla_client clap tokio tracing tracing_subscriber"),
+    row_of("program", Door, "bulla_client clap serde_json tokio tracing tracing_subscriber"),
 ];
 
 const fn row_of(module: &'static str, stands: Stands, crates: &'static str) -> Row {

@@ -19,6 +19,7 @@ mod layering;
 mod listener;
 mod matrix;
 mod memory_scan;
+mod notary;
 mod openmetrics;
 mod outbox;
 mod permits;
@@ -28,6 +29,7 @@ mod rotation;
 mod server;
 #[path = "../store/mod.rs"]
 mod store;
+mod tampering;
 mod trail;
 mod transcripts;
 mod vectors;

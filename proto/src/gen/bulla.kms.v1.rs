@@ -10970,6 +10970,68 @@ pub struct TailRecordsResponse {
     #[prost(message, optional, tag = "1")]
     pub record: ::core::option::Option<Record>,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCheckpointRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCheckpointResponse {
+    /// A C2SP signed note with a C2SP checkpoint; docs/audit.md has the form.
+    #[prost(bytes = "vec", tag = "1")]
+    pub checkpoint: ::prost::alloc::vec::Vec<u8>,
+    /// The verifier key that signs now. Compare it with one that came another way: whoever sends a false
+    /// checkpoint sends the key to it too.
+    #[prost(string, tag = "2")]
+    pub verifier_key: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetRecordRequest {
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetRecordResponse {
+    #[prost(message, optional, tag = "1")]
+    pub record: ::core::option::Option<Record>,
+    /// The record's bytes: bulla.store.v1.AuditRecord.
+    #[prost(bytes = "vec", tag = "2")]
+    pub payload: ::prost::alloc::vec::Vec<u8>,
+    /// The chain value before it. SHA-256(previous_hash, u64 sequence, payload) is the record's own.
+    #[prost(bytes = "vec", tag = "3")]
+    pub previous_hash: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub hash: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProveInclusionRequest {
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// How many records the tree has; 0 means the newest checkpoint's.
+    #[prost(uint64, tag = "2")]
+    pub tree_size: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProveInclusionResponse {
+    #[prost(uint64, tag = "1")]
+    pub tree_size: u64,
+    /// Each 32 bytes.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub hashes: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProveConsistencyRequest {
+    #[prost(uint64, tag = "1")]
+    pub first_size: u64,
+    /// 0 means the newest checkpoint's.
+    #[prost(uint64, tag = "2")]
+    pub second_size: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProveConsistencyResponse {
+    #[prost(uint64, tag = "1")]
+    pub second_size: u64,
+    /// Each 32 bytes.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub hashes: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
 /// Generated client implementations.
 pub mod audit_client {
     #![allow(
@@ -11101,6 +11163,106 @@ pub mod audit_client {
                 .insert(GrpcMethod::new("bulla.kms.v1.Audit", "TailRecords"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// The newest signed checkpoint: how many records the log has, and the root over all of them.
+        pub async fn get_checkpoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetCheckpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCheckpointResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Audit/GetCheckpoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Audit", "GetCheckpoint"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One record of the tenant's own with all that its chain value is computed from.
+        pub async fn get_record(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetRecordRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetRecordResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Audit/GetRecord",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Audit", "GetRecord"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// That a record is in the tree of a checkpoint (RFC 6962, section 2.1.1).
+        pub async fn prove_inclusion(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProveInclusionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProveInclusionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Audit/ProveInclusion",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Audit", "ProveInclusion"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// That an earlier log is the beginning of a later one (RFC 6962, section 2.1.2).
+        pub async fn prove_consistency(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProveConsistencyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProveConsistencyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.kms.v1.Audit/ProveConsistency",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.kms.v1.Audit", "ProveConsistency"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -11136,6 +11298,38 @@ pub mod audit_server {
             request: tonic::Request<super::TailRecordsRequest>,
         ) -> std::result::Result<
             tonic::Response<Self::TailRecordsStream>,
+            tonic::Status,
+        >;
+        /// The newest signed checkpoint: how many records the log has, and the root over all of them.
+        async fn get_checkpoint(
+            &self,
+            request: tonic::Request<super::GetCheckpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCheckpointResponse>,
+            tonic::Status,
+        >;
+        /// One record of the tenant's own with all that its chain value is computed from.
+        async fn get_record(
+            &self,
+            request: tonic::Request<super::GetRecordRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetRecordResponse>,
+            tonic::Status,
+        >;
+        /// That a record is in the tree of a checkpoint (RFC 6962, section 2.1.1).
+        async fn prove_inclusion(
+            &self,
+            request: tonic::Request<super::ProveInclusionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProveInclusionResponse>,
+            tonic::Status,
+        >;
+        /// That an earlier log is the beginning of a later one (RFC 6962, section 2.1.2).
+        async fn prove_consistency(
+            &self,
+            request: tonic::Request<super::ProveConsistencyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProveConsistencyResponse>,
             tonic::Status,
         >;
     }
@@ -11301,6 +11495,184 @@ pub mod audit_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Audit/GetCheckpoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCheckpointSvc<T: Audit>(pub Arc<T>);
+                    impl<
+                        T: Audit,
+                    > tonic::server::UnaryService<super::GetCheckpointRequest>
+                    for GetCheckpointSvc<T> {
+                        type Response = super::GetCheckpointResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetCheckpointRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Audit>::get_checkpoint(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCheckpointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Audit/GetRecord" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetRecordSvc<T: Audit>(pub Arc<T>);
+                    impl<T: Audit> tonic::server::UnaryService<super::GetRecordRequest>
+                    for GetRecordSvc<T> {
+                        type Response = super::GetRecordResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetRecordRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Audit>::get_record(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetRecordSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Audit/ProveInclusion" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProveInclusionSvc<T: Audit>(pub Arc<T>);
+                    impl<
+                        T: Audit,
+                    > tonic::server::UnaryService<super::ProveInclusionRequest>
+                    for ProveInclusionSvc<T> {
+                        type Response = super::ProveInclusionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProveInclusionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Audit>::prove_inclusion(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProveInclusionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bulla.kms.v1.Audit/ProveConsistency" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProveConsistencySvc<T: Audit>(pub Arc<T>);
+                    impl<
+                        T: Audit,
+                    > tonic::server::UnaryService<super::ProveConsistencyRequest>
+                    for ProveConsistencySvc<T> {
+                        type Response = super::ProveConsistencyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProveConsistencyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Audit>::prove_consistency(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProveConsistencySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -654,6 +654,20 @@ pub struct UsageBody {
     #[prost(uint64, tag = "1")]
     pub count: u64,
 }
+/// Kind 31, id = "audit-key". The key that signs the audit log's checkpoints, wrapped under the root key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditKeyBody {
+    #[prost(uint32, tag = "1")]
+    pub generation: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub wrapped: ::prost::alloc::vec::Vec<u8>,
+    /// The next generation, from when it is made until the log's record of it is durable.
+    #[prost(bytes = "vec", tag = "3")]
+    pub next_wrapped: ::prost::alloc::vec::Vec<u8>,
+    /// The record of it, if there is one, has a greater sequence.
+    #[prost(uint64, tag = "4")]
+    pub next_after: u64,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AuditRecord {
     /// Sequence and chain value stand in the frame (docs/audit.md). 16 random bytes, so that a chain value

@@ -245,6 +245,11 @@ impl<'f> Callers<'f> {
         Ok(self.operator.explain(kms::ExplainRequest { question: Some(question) }).await?)
     }
 
+    /// Who may read the audit log.
+    pub(super) fn auditor(&self) -> &Client {
+        &self.auditor
+    }
+
     /// Shows the end of the trail; gives how many records there are.
     pub(super) async fn show_audit(&self, narrator: &dyn Narrator) -> Result<usize, Failure> {
         let (mut records, mut after) = (Vec::new(), 0);

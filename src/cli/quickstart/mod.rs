@@ -8,6 +8,7 @@
 mod callers;
 mod certificates;
 mod folder;
+mod proof;
 mod server;
 mod table;
 mod tour;

@@ -9,6 +9,7 @@ use bulla_client::kms;
 
 use super::callers::{Callers, expect};
 use super::folder::Folder;
+use super::proof;
 use super::table::{Customer, Table};
 use crate::cli::failure::Failure;
 use crate::cli::{census, retire};
@@ -94,6 +95,7 @@ pub(super) async fn run(folder: &Folder, narrator: &dyn Narrator) -> Result<Outc
         record.action, record.principal, record.class
     ))?;
     let audit_records = callers.show_audit(narrator).await?;
+    proof::show(folder, &callers, narrator).await?;
     Ok(Outcome { key_id: key.key_id, rows, moved, sealed_sha256: after, audit_records })
 }
 

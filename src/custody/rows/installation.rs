@@ -26,6 +26,18 @@ pub(in crate::custody) struct RootSlot {
     pub(in crate::custody) create_time: Timestamp,
 }
 
+/// The key that signs the audit log's checkpoints. One row, of no tenant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::custody) struct AuditKeyRecord {
+    pub(in crate::custody) generation: u32,
+    pub(in crate::custody) wrapped: Vec<u8>,
+    /// The next generation while the key is changed, and the log's end when that began.
+    pub(in crate::custody) next: Option<(Vec<u8>, u64)>,
+}
+
+/// The id of the one row of the audit log's key.
+pub(in crate::custody) const AUDIT_KEY_ROW: &[u8] = b"audit-key";
+
 /// The id of the one installation row.
 pub(in crate::custody) const INSTALLATION_ROW: &[u8] = b"installation";
 
@@ -95,5 +107,39 @@ impl Record for RootSlot {
             wrapped_root: body.wrapped_root,
             create_time: Timestamp::from_unix_ms(body.create_time_ms),
         })
+    }
+}
+
+// === impl AuditKeyRecord ===
+
+impl Record for AuditKeyRecord {
+    const KIND: u8 = 31;
+
+    fn row_id(&self) -> Vec<u8> {
+        AUDIT_KEY_ROW.to_vec()
+    }
+
+    fn due_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let (next_wrapped, next_after) = self.next.clone().unwrap_or_default();
+        stored::AuditKeyBody {
+            generation: self.generation,
+            wrapped: self.wrapped.clone(),
+            next_wrapped,
+            next_after,
+        }
+        .encode_to_vec()
+    }
+
+    fn decode(id: &[u8], body: &[u8]) -> Result<Self, Malformed> {
+        let body = stored::AuditKeyBody::decode(body)?;
+        if id != AUDIT_KEY_ROW || body.generation == 0 || body.wrapped.is_empty() {
+            return Err(Malformed);
+        }
+        let next = (!body.next_wrapped.is_empty()).then_some((body.next_wrapped, body.next_after));
+        Ok(Self { generation: body.generation, wrapped: body.wrapped, next })
     }
 }

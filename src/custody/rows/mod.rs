@@ -31,7 +31,9 @@ pub(super) use access::RelationRecord;
 pub(super) use approvals::{ProposalRecord, RuleRecord};
 pub(super) use campaigns::{ClaimRecord, ProblemRecord, ProgressRecord};
 pub(super) use census::{CENSUS_ROW, CensusPosition, CensusRecord, ScansRecord, WaiverRecord};
-pub(super) use installation::{INSTALLATION_ROW, Installation, RootSlot};
+pub(super) use installation::{
+    AUDIT_KEY_ROW, AuditKeyRecord, INSTALLATION_ROW, Installation, RootSlot,
+};
 pub(super) use ladder::PlaceRecord;
 pub(super) use outbox::OutboxRecord;
 pub(super) use people::{AccountRecord, CredentialRecord};

@@ -129,6 +129,7 @@ impl Program {
         let office = Office {
             custody,
             trail,
+            notarized: None,
             clock: Arc::<ManualClock>::clone(&clock),
             started: Instant::now(),
             environment: "development",

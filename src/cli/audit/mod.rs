@@ -1,6 +1,10 @@
 //! `bulla audit`: who did what, and what was refused.
 
+mod verify;
+
 use bulla_client::{Client, kms};
+
+pub use verify::VerifyArguments;
 
 use super::Session;
 use super::arguments::ContextArguments;
@@ -34,6 +38,17 @@ pub enum AuditCommand {
         #[command(flatten)]
         filter: FilterArguments,
     },
+    /// Show one record, once its bytes were found to make its chain value
+    Show {
+        /// Its sequence
+        sequence: u64,
+    },
+    /// Check the log: what the server says about it, or a copy of it
+    Verify(VerifyArguments),
+    /// Print the newest signed checkpoint, to be kept elsewhere
+    Checkpoint,
+    /// Print the key that checkpoints are signed with, to be kept elsewhere
+    Key,
 }
 
 /// Which records: those for which all of it holds.
@@ -102,6 +117,10 @@ impl AuditCommand {
             Self::List { after_sequence, limit, filter } => {
                 list(session, after_sequence, limit, filter.filter()?).await
             }
+            Self::Show { sequence } => verify::show(session, sequence).await,
+            Self::Verify(arguments) => verify::verify(session, arguments).await,
+            Self::Checkpoint => verify::checkpoint(session).await,
+            Self::Key => verify::key(session).await,
         }
     }
 }

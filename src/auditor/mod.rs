@@ -1,0 +1,105 @@
+//! Verifying a copy of an audit log with the public key alone: no server, no store, no secret.
+//!
+//! Reads the folder that a server keeps (`audit/` with the log's segments, its checkpoints and tiles) and
+//! changes nothing there. It trusts the key that it is given and nothing that lies in the
+//! folder.
+
+mod folder;
+mod window;
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::audit::verify::{Segmented, Verified, Verifier, VerifyError};
+use crate::audit::{MAX_CHECKPOINT_BYTES, VerifyingKey, installation_of};
+use crate::trail::CopiedSegments;
+
+pub use crate::audit::verify::{Finding, What};
+
+use folder::Beside;
+use window::SegmentFiles;
+
+/// What is verified, and against what.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// The data directory, with the folder `audit`.
+    pub directory: PathBuf,
+    /// The file with the verifier key.
+    pub public_key: PathBuf,
+    /// Files with checkpoints that were kept elsewhere.
+    pub checkpoints: Vec<PathBuf>,
+}
+
+/// What verification showed.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// All of it is as it was written.
+    Whole(Verified),
+    /// Something was done to it.
+    Bad(Finding),
+}
+
+/// Why a copy cannot be verified at all.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditorError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds no verifier key.
+    #[error("{0} holds no verifier key of the form NAME+ID+KEY")]
+    NotAKey(PathBuf),
+    /// There is no log.
+    #[error("{0} has no audit log: there is no folder audit/segments")]
+    NotALog(PathBuf),
+}
+
+/// Verifies it from its first record to its last. `progress` is told now and then how many parts of how
+/// many were read.
+///
+/// # Errors
+/// A file cannot be read, or is no key or log.
+pub fn verify(copied: &Copied, progress: &mut dyn FnMut(u64, u64)) -> Result<Shown, AuditorError> {
+    let key = read_key(&copied.public_key)?;
+    let installation_id = installation_of(key.name())
+        .ok_or_else(|| AuditorError::NotAKey(copied.public_key.clone()))?;
+    let folder = copied.directory.join("audit");
+    let segments = CopiedSegments::open(&folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => AuditorError::NotALog(copied.directory.clone()),
+        _ => read_failed(&folder, error),
+    })?;
+    let outside = copied.checkpoints.iter().map(|path| read_checkpoint(path));
+    let verifier = Verifier::new(installation_id, key, outside.collect::<Result<_, _>>()?);
+    let mut beside = Beside::open(&folder)?;
+    let progress = RefCell::new(progress);
+    let told = |read: u64, length: u64| (progress.borrow_mut())(read, length);
+    let mut log = Segmented::new(installation_id, SegmentFiles::new(folder, segments, &told));
+    match verifier.run(&mut log, &mut beside) {
+        Ok(verified) => Ok(Shown::Whole(verified)),
+        Err(VerifyError::Found(finding)) => Ok(Shown::Bad(finding)),
+        Err(VerifyError::Log(error)) => Err(error),
+    }
+}
+
+fn read_key(path: &Path) -> Result<VerifyingKey, AuditorError> {
+    let text = fs::read_to_string(path).map_err(|source| read_failed(path, source))?;
+    VerifyingKey::parse(&text).map_err(|_| AuditorError::NotAKey(path.to_owned()))
+}
+
+fn read_checkpoint(path: &Path) -> Result<Vec<u8>, AuditorError> {
+    let mut bytes = Vec::new();
+    let most = MAX_CHECKPOINT_BYTES.saturating_add(1) as u64;
+    let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    read.map_err(|source| read_failed(path, source))?;
+    Ok(bytes)
+}
+
+fn read_failed(path: &Path, source: io::Error) -> AuditorError {
+    AuditorError::Read { path: path.to_owned(), source }
+}

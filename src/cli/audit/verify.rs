@@ -1,0 +1,222 @@
+//! `bulla audit verify | show | key | checkpoint`: what the server says about its log, checked with a
+//! key that came another way.
+//!
+//! Online, a checkpoint is believed when the pinned key signed it, the last checkpoint that was seen
+//! here is its beginning, and each record of the tenant's own is in it. The server is believed nowhere.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bulla_client::{Client, kms};
+use bulla_proof::{
+    Hash, MAX_CHECKPOINT_BYTES, SignedCheckpoint, VerifyingKey, leaf_hash, verify_consistency,
+    verify_inclusion,
+};
+use sha2::{Digest, Sha256};
+
+use crate::cli::Session;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::json::Json;
+use crate::cli::table::record;
+
+use super::{line, page};
+
+/// What is verified, and against what.
+#[derive(clap::Args, Debug)]
+pub struct VerifyArguments {
+    /// Verify a copied data directory without a server
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// The verifier key, from a place that the server cannot write to
+    #[arg(long, value_name = "FILE")]
+    pub public_key: PathBuf,
+    /// A checkpoint that was kept elsewhere; may be repeated
+    #[arg(long, value_name = "FILE", requires = "directory")]
+    pub checkpoint: Vec<PathBuf>,
+    /// Where the last checkpoint that was seen is kept (made with mode 0600)
+    #[arg(long, value_name = "FILE", required_unless_present = "directory")]
+    #[arg(conflicts_with = "directory")]
+    pub state: Option<PathBuf>,
+    /// Only records with a greater sequence
+    #[arg(long, value_name = "SEQUENCE", default_value_t = 0, conflicts_with = "directory")]
+    pub after_sequence: u64,
+}
+
+/// Verifies what the server says.
+pub(super) async fn verify(session: &Session, arguments: VerifyArguments) -> Result<(), Failure> {
+    let key = read_key(&arguments.public_key)?;
+    let state = arguments.state.unwrap_or_default();
+    let client = session.client().await?;
+    let response = client.get_checkpoint(kms::GetCheckpointRequest {}).await?;
+    let signed = opened(&response.checkpoint, &key)?;
+    let seen = read_seen(&state, &key)?;
+    if let Some(seen) = &seen {
+        follows(&client, seen, &signed).await?;
+    }
+    let records = own_records(&client, &signed, arguments.after_sequence).await?;
+    write_seen(&state, signed.as_bytes())?;
+    let size = signed.checkpoint().size;
+    let last_seen = seen.map_or(0, |seen| seen.checkpoint().size);
+    let json = Json::object([
+        ("verifies", Json::Bool(true)),
+        ("records", Json::Integer(size.into())),
+        ("own_records", Json::Integer(records.into())),
+        ("last_seen_records", Json::Integer(last_seen.into())),
+    ]);
+    session.printer.answer(&json, || {
+        record(&[
+            ("log", key.name().to_owned()),
+            ("records", size.to_string()),
+            ("own_records", records.to_string()),
+            ("last_seen_records", last_seen.to_string()),
+        ])
+    })
+}
+
+/// Prints the newest checkpoint as it is.
+pub(super) async fn checkpoint(session: &Session) -> Result<(), Failure> {
+    let client = session.client().await?;
+    let response = client.get_checkpoint(kms::GetCheckpointRequest {}).await?;
+    session
+        .printer
+        .message(&response, |_| String::from_utf8_lossy(&response.checkpoint).into_owned())
+}
+
+/// Prints the verifier key that the server says it signs with.
+pub(super) async fn key(session: &Session) -> Result<(), Failure> {
+    let client = session.client().await?;
+    let response = client.get_checkpoint(kms::GetCheckpointRequest {}).await?;
+    let key = VerifyingKey::parse(&response.verifier_key)
+        .map_err(|_| Failure::new(Exit::Internal, "the server's verifier key is none"))?;
+    session.printer.message(&response, |_| format!("{key}\n"))
+}
+
+/// Shows one record, once its bytes were found to make its chain value.
+pub(super) async fn show(session: &Session, sequence: u64) -> Result<(), Failure> {
+    let client = session.client().await?;
+    let response = client.get_record(kms::GetRecordRequest { sequence }).await?;
+    chained(&response, sequence)?;
+    session.printer.message(&response, |_| {
+        let shown = response.record.as_ref().map(line).unwrap_or_default();
+        format!("{}{shown}", super::headings())
+    })
+}
+
+/// That `signed` is not older than `seen`, nor another log.
+async fn follows(
+    client: &Client,
+    seen: &SignedCheckpoint,
+    signed: &SignedCheckpoint,
+) -> Result<(), Failure> {
+    let (before, now) = (seen.checkpoint(), signed.checkpoint());
+    if now.size < before.size {
+        return Err(bad(format!(
+            "the log was rolled back: records {} to {} were signed once and are gone",
+            now.size.saturating_add(1),
+            before.size
+        )));
+    }
+    let mut hashes = Vec::new();
+    if now.size > before.size && before.size > 0 {
+        let (first_size, second_size) = (before.size, now.size);
+        let asked = kms::ProveConsistencyRequest { first_size, second_size };
+        hashes = hashes_of(&client.prove_consistency(asked).await?.hashes)?;
+    }
+    verify_consistency(before.size, &before.root, now.size, &now.root, &hashes).map_err(|_| {
+        bad(format!(
+            "the log was forked: its first {} records are not those that were seen here",
+            before.size
+        ))
+    })
+}
+
+/// How many records of the tenant's own were found to be in `signed`.
+async fn own_records(
+    client: &Client,
+    signed: &SignedCheckpoint,
+    after: u64,
+) -> Result<u64, Failure> {
+    let checkpoint = signed.checkpoint();
+    let (mut after, mut count) = (after, 0_u64);
+    while after < checkpoint.size {
+        let page = page(client, after, u64::MAX, None).await?;
+        for listed in page.records.iter().filter(|listed| listed.sequence <= checkpoint.size) {
+            let sequence = listed.sequence;
+            let stored = client.get_record(kms::GetRecordRequest { sequence }).await?;
+            let hash = chained(&stored, sequence)?;
+            if listed.hash != hash {
+                return Err(bad(format!("record {sequence} was listed otherwise than it stands")));
+            }
+            let asked = kms::ProveInclusionRequest { sequence, tree_size: checkpoint.size };
+            let proof = hashes_of(&client.prove_inclusion(asked).await?.hashes)?;
+            let index = sequence.saturating_sub(1);
+            verify_inclusion(&leaf_hash(&hash), index, checkpoint.size, &proof, &checkpoint.root)
+                .map_err(|_| bad(format!("record {sequence} is not in the signed log")))?;
+            count = count.saturating_add(1);
+        }
+        if page.end {
+            break;
+        }
+        after = page.next_after_sequence;
+    }
+    Ok(count)
+}
+
+/// The record's chain value, computed from its bytes.
+fn chained(stored: &kms::GetRecordResponse, sequence: u64) -> Result<Hash, Failure> {
+    let hash: Hash = Sha256::new()
+        .chain_update(&stored.previous_hash)
+        .chain_update(sequence.to_be_bytes())
+        .chain_update(&stored.payload)
+        .finalize()
+        .into();
+    let well = stored.previous_hash.len() == hash.len() && stored.hash == hash;
+    if well { Ok(hash) } else { Err(bad(format!("record {sequence} was changed"))) }
+}
+
+fn opened(bytes: &[u8], key: &VerifyingKey) -> Result<SignedCheckpoint, Failure> {
+    SignedCheckpoint::open(bytes, key).map_err(|error| bad(error.to_string()))
+}
+
+fn hashes_of(hashes: &[Vec<u8>]) -> Result<Vec<Hash>, Failure> {
+    let one = |hash: &Vec<u8>| Hash::try_from(hash.as_slice());
+    let all: Result<Vec<Hash>, _> = hashes.iter().map(one).collect();
+    all.map_err(|_| bad("a proof is not made of hashes".to_owned()))
+}
+
+fn read_key(path: &Path) -> Result<VerifyingKey, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| Failure::input(path, &error))?;
+    VerifyingKey::parse(&text).map_err(|_| {
+        Failure::new(Exit::Data, format!("{} holds no verifier key", path.display()))
+            .hint("take the one that bulla audit key printed when the installation was made")
+    })
+}
+
+fn read_seen(path: &Path, key: &VerifyingKey) -> Result<Option<SignedCheckpoint>, Failure> {
+    let mut bytes = Vec::new();
+    let most = MAX_CHECKPOINT_BYTES.saturating_add(1) as u64;
+    match File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)) {
+        Ok(_) => opened(&bytes, key).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::input(path, &error)),
+    }
+}
+
+fn write_seen(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let fresh = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).truncate(true).mode(0o600);
+    let written = options.open(&fresh).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        fs::rename(&fresh, path)
+    });
+    written.map_err(|error| Failure::midway(&format!("cannot write {}", path.display()), &error))
+}
+
+fn bad(what: String) -> Failure {
+    Failure::new(Exit::Data, what)
+        .hint("keep a copy of the log and of its checkpoints before anything else is done")
+}

@@ -1,0 +1,202 @@
+//! Proofs about the audit log: the newest checkpoint, one record of the tenant's own as it stands in
+//! the log, and what ties a record to a checkpoint and a checkpoint to a later one. A checkpoint and a
+//! proof show hashes alone; another tenant's record shows to nobody.
+
+use std::sync::Arc;
+
+use crate::audit::{Hash, Record, SegmentHeader, SignedCheckpoint, VerifyingKey};
+use crate::policy::{Action, Permit};
+use crate::trail::{Entry, Notarized, NotaryError, Trail};
+
+use super::perform::{About, Act, Office, UseCase};
+use super::refusal::Refusal;
+
+/// The newest checkpoint, and the key that it is signed with.
+pub struct GetCheckpoint;
+
+/// One record as it stands in the log.
+pub struct GetRecord {
+    /// Which.
+    pub sequence: u64,
+}
+
+/// That a record is in the tree of `tree_size` records, or of the newest checkpoint.
+pub struct ProveInclusion {
+    /// Which record.
+    pub sequence: u64,
+    /// None for the newest checkpoint's.
+    pub tree_size: Option<u64>,
+}
+
+/// That the log of `first_size` records is the beginning of the one of `second_size`.
+pub struct ProveConsistency {
+    /// The earlier size.
+    pub first_size: u64,
+    /// None for the newest checkpoint's.
+    pub second_size: Option<u64>,
+}
+
+/// A record with all that its place in the chain is computed from.
+pub struct ProvenRecord {
+    /// The record.
+    pub entry: Entry,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+    /// The chain value before it.
+    pub previous: Hash,
+}
+
+/// A proof, and the size of the tree that it is about.
+pub struct Proof {
+    /// How many records.
+    pub size: u64,
+    /// The hashes, in the order of RFC 6962.
+    pub hashes: Vec<Hash>,
+}
+
+// === impl GetCheckpoint ===
+
+impl UseCase for GetCheckpoint {
+    type Reply = (SignedCheckpoint, VerifyingKey);
+
+    const ACTION: Action = Action::ReadAudit;
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
+    fn describe(&self, _: &mut Record) {}
+
+    async fn act(self, act: &mut Act<'_>) -> Result<Self::Reply, Refusal> {
+        let notarized = notarized(act.office)?;
+        let checkpoint = notarized.checkpoint().ok_or(NotaryError::NotYet)?;
+        Ok((checkpoint, notarized.key()))
+    }
+}
+
+// === impl GetRecord ===
+
+impl UseCase for GetRecord {
+    type Reply = ProvenRecord;
+
+    const ACTION: Action = Action::ReadAudit;
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
+    fn describe(&self, record: &mut Record) {
+        record.detail = format!("sequence={}", self.sequence).into();
+    }
+
+    async fn act(self, act: &mut Act<'_>) -> Result<ProvenRecord, Refusal> {
+        let trail = act.office.trail.clone();
+        let start = *SegmentHeader::first(act.office.custody.installation_id()).chain().head();
+        let sequence = self.sequence;
+        let found = off_the_runtime(move || stored(&trail, start, sequence)).await?;
+        let found = found.filter(|found| is_own(act.permit, &found.entry.record));
+        // Another tenant's record and one that is not there yet are the same answer (attack C02).
+        found.ok_or(Refusal::Denied { class: "not_found" })
+    }
+}
+
+// === impl ProveInclusion ===
+
+impl UseCase for ProveInclusion {
+    type Reply = Proof;
+
+    const ACTION: Action = Action::ReadAudit;
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
+    fn describe(&self, record: &mut Record) {
+        record.detail = format!("sequence={}", self.sequence).into();
+    }
+
+    async fn act(self, act: &mut Act<'_>) -> Result<Proof, Refusal> {
+        let notarized = notarized(act.office)?;
+        off_the_runtime(move || {
+            let proven = notarized.prove_inclusion(self.sequence, self.tree_size);
+            Ok(proven.map(|(size, hashes)| Proof { size, hashes })?)
+        })
+        .await
+    }
+}
+
+// === impl ProveConsistency ===
+
+impl UseCase for ProveConsistency {
+    type Reply = Proof;
+
+    const ACTION: Action = Action::ReadAudit;
+
+    fn about(&self) -> About<'_> {
+        About::Tenant
+    }
+
+    fn describe(&self, record: &mut Record) {
+        record.detail = format!("first_size={}", self.first_size).into();
+    }
+
+    async fn act(self, act: &mut Act<'_>) -> Result<Proof, Refusal> {
+        let notarized = notarized(act.office)?;
+        off_the_runtime(move || {
+            let proven = notarized.prove_consistency(self.first_size, self.second_size);
+            Ok(proven.map(|(size, hashes)| Proof { size, hashes })?)
+        })
+        .await
+    }
+}
+
+impl From<NotaryError> for Refusal {
+    fn from(error: NotaryError) -> Self {
+        match error {
+            NotaryError::NotYet => Self::invalid(
+                "tree_size",
+                "no checkpoint covers that yet; ask for the newest checkpoint first",
+            ),
+            error => Self::AuditUnavailable { problem: error.to_string() },
+        }
+    }
+}
+
+/// The record `sequence`, if it is there.
+fn stored(trail: &Trail, start: Hash, sequence: u64) -> Result<Option<ProvenRecord>, Refusal> {
+    let Some(before) = sequence.checked_sub(1) else { return Ok(None) };
+    let (mut previous, mut found) = (start, None);
+    let mut frames = trail.segments().frames(before.saturating_sub(1));
+    while found.is_none()
+        && let Some(taken) = frames.next(|frame| {
+            let wanted = frame.sequence() == sequence;
+            (*frame.hash(), wanted.then(|| frame.payload().to_vec()))
+        })?
+    {
+        match taken {
+            (hash, Some(payload)) => found = Some((payload, hash)),
+            (hash, None) => previous = hash,
+        }
+    }
+    let Some((payload, hash)) = found else { return Ok(None) };
+    let record = Record::decode(&payload)
+        .map_err(|error| Refusal::AuditUnavailable { problem: error.to_string() })?;
+    Ok(Some(ProvenRecord { entry: Entry { sequence, hash, record }, payload, previous }))
+}
+
+fn is_own(permit: &Permit, record: &Record<'_>) -> bool {
+    record.tenant == Some(permit.tenant())
+}
+
+fn notarized(office: &Office) -> Result<Arc<Notarized>, Refusal> {
+    let unsigned = || Refusal::AuditUnavailable { problem: "nothing signs the log".to_owned() };
+    office.notarized.clone().ok_or_else(unsigned)
+}
+
+/// Files are read where nothing waits for it.
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let ended = |_| Refusal::AuditUnavailable { problem: "the server is stopping".to_owned() };
+    tokio::task::spawn_blocking(work).await.map_err(ended)?
+}
