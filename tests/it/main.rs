@@ -5,6 +5,7 @@
 
 mod absences;
 mod agent;
+mod audit_key;
 mod auth;
 mod campaigns;
 mod claims;

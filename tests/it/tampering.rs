@@ -56,6 +56,8 @@ struct Written {
     heads: Vec<Chain>,
     leaves: Vec<Hash>,
     checkpoints: Vec<Vec<u8>>,
+    /// By place, and one more.
+    payloads: Vec<Vec<u8>>,
 }
 
 fn record(sequence: u64, salt: u64) -> Vec<u8> {
@@ -88,11 +90,14 @@ impl Written {
             heads: vec![chain],
             leaves: Vec::new(),
             checkpoints: Vec::new(),
+            payloads: Vec::new(),
         };
         for sequence in 1..=records {
             written.offsets.push(written.bytes.len());
             let salt = if sequence > shared { 1 << 40 } else { 0 };
-            chain.seal(&record(sequence, salt), &mut written.bytes).unwrap();
+            let payload = record(sequence, salt);
+            chain.seal(&payload, &mut written.bytes).unwrap();
+            written.payloads.push(payload);
             written.heads.push(chain);
             written.leaves.push(leaf_hash(chain.head()));
             tree.append(leaf_hash(chain.head()), |_, _| ());
@@ -101,6 +106,7 @@ impl Written {
             }
         }
         written.offsets.push(written.bytes.len());
+        written.payloads.push(record(records + 1, 0));
         written
     }
 

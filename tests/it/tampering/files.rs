@@ -157,7 +157,8 @@ fn doubled(judge: &mut Judge<'_>, begins: u64) {
         let again = files[0].1.clone();
         files.push((FileName { first: begins + 500, attempt: 0 }, again));
     });
-    judge.is_bad("doubled file", later, begins + EACH, &[What::Inserted, What::Changed]);
+    let whats = [What::Inserted, What::Changed, What::BadSegment];
+    judge.is_bad("doubled file", later, begins + EACH, &whats);
     let forged = judge.with(|files| {
         let (_, bytes) = segment(judge.written, begins, begins + EACH - 1, 0);
         let next = judge.written.heads[usize::try_from(begins + EACH - 1).unwrap()];

@@ -92,9 +92,9 @@ pub(super) fn rewrites(
         if let Some(first) = &first {
             chain.seal(first, &mut rewritten).unwrap();
         }
-        let mut source = i + shift;
+        let mut source = usize::try_from(i + shift - 1).unwrap();
         while chain.sequence() < until {
-            chain.seal(&record(source, 0), &mut rewritten).unwrap();
+            chain.seal(&written.payloads[source], &mut rewritten).unwrap();
             source += 1;
         }
         count.expect(case, said(state, &rewritten), i, &[What::Changed]);

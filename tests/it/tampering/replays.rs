@@ -41,6 +41,7 @@ pub(super) fn replays(count: &mut Count, written: &Written) {
 /// is verified against a checkpoint of the other's.
 pub(super) fn forks(count: &mut Count) {
     let mine = Written::new(RECORDS, RECORDS, 5);
+    let payloads: Vec<_> = (1..=RECORDS).map(|sequence| record(sequence, 9)).collect();
     let mut chain;
     let mut state = (mine.verifier(Vec::new()), mine.evidence());
     let mut tree = Tree::new();
@@ -50,7 +51,8 @@ pub(super) fn forks(count: &mut Count) {
         let mut forked = Vec::new();
         let mut forked_tree = tree.clone();
         for sequence in i..=until {
-            chain.seal(&record(sequence, 9), &mut forked).unwrap();
+            let payload = &payloads[usize::try_from(sequence - 1).unwrap()];
+            chain.seal(payload, &mut forked).unwrap();
             forked_tree.append(leaf_hash(chain.head()), |_, _| ());
         }
         let own = [signed(&mine.key, &chain, &forked_tree)];
