@@ -5,7 +5,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
-use crate::audit::{Outcome, ROTATE_KEY, Record, Sign, VerifyingKey, rotated_key, rotation_detail};
+use crate::audit::{
+    Outcome, ROTATE_KEY, Record, Sign, SignedCheckpoint, VerifyingKey, rotated_key, rotation_detail,
+};
 use crate::auth::CheckpointKey;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -47,19 +49,23 @@ pub(super) async fn start(
     trail: &Trail,
 ) -> Result<Notary, ServerError> {
     let folder = config.audit_directory();
-    let (mut current, mut next) = keys(custody, &custody.audit_seeds().await?)?;
-    if let Some((key, after)) = &next
-        && says_so(trail, *after, current.key(), key.key())?
-    {
-        // The program ended between the log's record of the new key and the store's.
-        (current, next) = keys(custody, &custody.complete_audit_key().await?)?;
-    }
+    let (current, next) = keys(custody, &custody.audit_seeds().await?)?;
+    // Then the program ended between the log's record of the new key and the store's.
+    let said = match &next {
+        Some((key, after)) => says_so(trail, *after, current.key(), key.key())?,
+        None => false,
+    };
     let next = next.map(|(key, _)| key as Arc<dyn Sign + Send + Sync>);
     let trail = trail.clone();
     let started = tokio::task::spawn_blocking(move || {
         Notary::start(&folder, trail, current, next, Box::new(|| SystemClock.unix_us()))
     });
-    Ok(started.await.map_err(|_| ServerError::Ended("the notary's start"))??)
+    let notary = started.await.map_err(|_| ServerError::Ended("the notary's start"))??;
+    if said {
+        // Only now: with the old key forgotten nobody could read a checkpoint that it signed.
+        custody.complete_audit_key().await?;
+    }
+    Ok(notary)
 }
 
 /// Changes the key that signs checkpoints, while no server runs: the old one signs the new one in a
@@ -72,23 +78,26 @@ pub async fn rotate_audit_key(config: &Config) -> Result<String, ServerError> {
     let store = assemble::open_store(config)?;
     let custody = assemble::open_custody(config, &store).await?;
     let (trail, recovery) = assemble::open_trail(config, &custody, false)?;
-    drop(start(config, &custody, &trail).await?);
+    let notary = start(config, &custody, &trail).await?;
     let (old, next) = keys(&custody, &custody.prepare_audit_key(recovery.sequence).await?)?;
     let (next, _) = next.ok_or(ServerError::Ended("the change of the key"))?;
+    let notarized = notary.notarized();
+    notarized.prepare(Arc::<CheckpointKey>::clone(&next));
     let lane = trail.lane();
     let running = tokio::spawn(lane.run());
     let mut record = Record::new(SystemClock.unix_us(), ROTATE_KEY, Outcome::Succeeded);
     record.principal = PrincipalId::installer().to_string().into();
     record.detail = rotation_detail(&*old, next.key()).into();
     let recorded = lane.append(&record).await.map_err(Refusal::from);
-    let completed = match recorded {
-        Ok(_) => custody.complete_audit_key().await.map(|_| ()).map_err(ServerError::from),
-        Err(refusal) => Err(refusal.into()),
-    };
     trail.close().await;
     running.abort();
     let _ = running.await;
-    completed?;
+    // Signs the record with the new key, before the store forgets the old one.
+    let _ = tokio::task::spawn_blocking(move || drop(notary)).await;
+    recorded?;
+    let signed = notarized.checkpoint().ok_or(NotaryError::NotYet)?;
+    SignedCheckpoint::open(signed.as_bytes(), next.key()).map_err(|_| NotaryError::NotYet)?;
+    custody.complete_audit_key().await?;
     store.close().await?;
     Ok(next.key().to_string())
 }

@@ -137,7 +137,8 @@ impl Notary {
     ) -> Result<Self, NotaryError> {
         let folder = Folder::open(folder)?;
         folder.publish_key(current.key())?;
-        let key = current.key().clone();
+        let mut keys = vec![current.key().clone()];
+        keys.extend(next.as_ref().map(|next| next.key().clone()));
         let notarized = Arc::new(Notarized {
             trail: trail.clone(),
             folder,
@@ -145,7 +146,7 @@ impl Notary {
             failures: AtomicU64::new(0),
             signer: Mutex::new(Signers { current, next }),
         });
-        let (tree, head) = resume(&trail, &notarized.folder, &key)?;
+        let (tree, head, key) = resume(&trail, &notarized.folder, keys)?;
         notarized.folder.remember_edges(&tree);
         let (notarized_too, signed_size) = (Arc::clone(&notarized), 0);
         let frames = trail.segments().frames(tree.size());
@@ -387,11 +388,25 @@ impl Tiles for Reader<'_> {
 }
 
 /// The tree as far as the newest checkpoint goes, which must be this log's beginning.
-fn resume(trail: &Trail, folder: &Folder, key: &VerifyingKey) -> Result<(Tree, Hash), NotaryError> {
+/// Gives the key that it is signed with, of `keys`: while the key is changed that can be either.
+fn resume(
+    trail: &Trail,
+    folder: &Folder,
+    keys: Vec<VerifyingKey>,
+) -> Result<(Tree, Hash, VerifyingKey), NotaryError> {
+    let mut keys = keys.into_iter();
+    let mut key = keys.next().ok_or(NotaryError::NotYet)?;
     let Some(bytes) = folder.read_checkpoint()? else {
-        return Ok((Tree::new(), [0; 32]));
+        return Ok((Tree::new(), [0; 32], key));
     };
-    let signed = SignedCheckpoint::open(&bytes, key)
+    let mut opened = SignedCheckpoint::open(&bytes, &key);
+    for next in keys {
+        if opened == Err(CheckpointError::OtherKey) {
+            opened = SignedCheckpoint::open(&bytes, &next);
+            key = next;
+        }
+    }
+    let signed = opened
         .map_err(|source| NotaryError::Checkpoint { path: folder.checkpoint_file(), source })?;
     let checkpoint = signed.checkpoint();
     let found = *trail.durable().borrow();
@@ -405,7 +420,7 @@ fn resume(trail: &Trail, folder: &Folder, key: &VerifyingKey) -> Result<(Tree, H
             break;
         }
         if tree.root() == checkpoint.root {
-            return Ok((tree, head));
+            return Ok((tree, head, key));
         }
     }
     Err(NotaryError::Forked { signed: checkpoint.size })
