@@ -258,8 +258,6 @@ fn retirement(written: &mut Written) {
     });
     let holder = HolderId::from_bytes([9; 16]);
     written.put(&ReplicaRecord { holder, revision: 77, report_time: NOW });
-    let next = Some((vec![4, 5], 77));
-    written.put(&AuditKeyRecord { generation: 3, wrapped: vec![1, 2, 3], next });
 }
 
 fn people(written: &mut Written) {
@@ -315,6 +313,13 @@ fn people(written: &mut Written) {
     written.put(&ProposalRecord(Proposal::from_parts(draft, votes, ProposalState::Rejected)));
     written.put(&RuleRecord(rule));
     written.put(&UsageRecord { quota: Quota::Keys, count: 77 });
+    written.put(&OutboxRecord {
+        started_sequence: 77,
+        started_time_us: 78,
+        due_time: NOW.plus_ms(86_400_000),
+    });
+    let next = Some((vec![4, 5], 77));
+    written.put(&AuditKeyRecord { generation: 3, wrapped: vec![1, 2, 3], next });
 }
 
 #[test]
