@@ -28,6 +28,7 @@ use crate::call::Caller;
 use crate::config::Config;
 use crate::connect::{Connection, Identity};
 use crate::error::Error;
+use crate::receipts::Receipts;
 
 /// A connection to a Bulla server. Clones share the connection, the retry budget and the deadline.
 ///
@@ -46,6 +47,7 @@ pub struct Client {
     approval: Approval,
     bearer: Option<Arc<Bearer>>,
     on_behalf_of: Option<Sent>,
+    receipts: Receipts,
 }
 
 /// The messages of a stream from the server, in order, until it ends or fails.
@@ -85,7 +87,8 @@ impl Client {
         let Connection { identity, bearer, server, .. } = connection;
         let caller = Caller::new(server, config.retries);
         let (approval, on_behalf_of, timeout) = (Approval::default(), None, config.timeout);
-        Self { channel, caller, timeout, identity, approval, bearer, on_behalf_of }
+        let receipts = Receipts::default();
+        Self { channel, caller, timeout, identity, approval, bearer, on_behalf_of, receipts }
     }
 
     /// The same client with another deadline for each call, retries included.
@@ -111,6 +114,10 @@ impl Client {
 
     pub(crate) fn with(&self, approval: Approval) -> Self {
         Self { approval, ..self.clone() }
+    }
+
+    pub(crate) fn keeping(&self, receipts: Receipts) -> Self {
+        Self { receipts, ..self.clone() }
     }
 
     pub(crate) fn approval(&self) -> &Approval {
@@ -196,10 +203,14 @@ macro_rules! calls {
                 let request = calls!(@$class self, $service, $request, request);
                 let proof = self.proof()?;
                 let send = |request| {
-                    let request = proof.mark(self.approval.mark(request));
+                    let request = proof.mark(self.approval.mark(self.receipts.mark(request)));
                     let service = $service::new(self.channel.clone());
                     let mut service = service.max_decoding_message_size(RESPONSE_BYTES_MAX);
-                    async move { service.$method(request).await }
+                    async move {
+                        let answered = service.$method(request).await;
+                        self.receipts.keep(stringify!($method), &answered);
+                        answered
+                    }
                 };
                 self.caller.call(request, self.timeout, send).await
             }

@@ -26,12 +26,14 @@ mod config;
 mod connect;
 mod envelope;
 mod error;
+mod receipts;
 
 // The ways of opening that tests of this crate share with those outside of it name it so.
 #[cfg(test)]
 extern crate self as bulla_client;
 
 pub use approval::Proposing;
+pub use bulla_proof::{ItemProof, Items, Receipt};
 pub use bulla_proto::kms;
 pub use cache::{Clock, DataKeyCache, MonotonicClock, OpeningLimits, SealingLimits};
 pub use call::Retries;

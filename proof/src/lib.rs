@@ -9,6 +9,7 @@
 mod checkpoint;
 mod note;
 mod prove;
+mod receipt;
 mod tile;
 mod tree;
 mod verify;
@@ -18,6 +19,7 @@ pub use checkpoint::{
 };
 pub use note::{KeyError, MAX_SIGNATURES, NoteError, Sign, VerifyingKey};
 pub use prove::{MAX_PROOF_HASHES, ProveError, Tiles, consistency, inclusion, root};
+pub use receipt::{ItemProof, Items, MalformedReceipt, Receipt};
 pub use tile::{MalformedTile, TILE_HASHES, Tile};
 pub use tree::Tree;
 pub use verify::{NotProven, verify_consistency, verify_inclusion};

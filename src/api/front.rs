@@ -18,7 +18,7 @@ use bulla_proto::kms::operator_server::OperatorServer;
 use bulla_proto::kms::rotation_server::RotationServer;
 use bulla_proto::kms::tenants_server::TenantsServer;
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full};
 use tokio::sync::mpsc;
@@ -33,7 +33,7 @@ use super::health::Health;
 use super::identity::Identity;
 use super::methods::{self, Method, ServiceName, Shape};
 use super::{Api, Recorded, errors, metrics};
-use crate::service::Caller;
+use crate::service::{Caller, ReceiptSlot};
 
 /// The whole API as one HTTP service. Cheap to clone; always ready.
 #[derive(Clone)]
@@ -101,6 +101,12 @@ impl Front {
         };
         match method {
             None => self.record(&caller, "unknown_method", errors::unknown_method()).await,
+            Some(method) if method.shape != Shape::Stream && wants_receipt(&request) => {
+                let slot = ReceiptSlot::default();
+                let caller = caller.wanting_receipt(slot.clone());
+                request.extensions_mut().insert(caller.clone());
+                with_receipt(self.call_method(method, &caller, request).await, &slot)
+            }
             Some(method) if method.shape == Shape::Stream => {
                 let request = request.map(|body| presented.watch_request(Body::new(body)));
                 let recorded = Recorded::default();
@@ -269,6 +275,19 @@ async fn message<B: FrontBody>(mut body: B, bytes_max: usize) -> Result<Bytes, S
     Ok(first.unwrap_or_else(|| gathered.freeze()))
 }
 
+fn wants_receipt<B>(request: &Request<B>) -> bool {
+    request.headers().get(RECEIPT).is_some_and(|value| value == "1")
+}
+
+/// The response, an error too, with the receipt of its record.
+fn with_receipt(mut response: Response<Body>, slot: &ReceiptSlot) -> Response<Body> {
+    let text = slot.receipt().map(|receipt| receipt.to_string());
+    if let Some(Ok(value)) = text.map(HeaderValue::try_from) {
+        response.headers_mut().insert(RECEIPT, value);
+    }
+    response
+}
+
 fn is_page(method: &Method) -> bool {
     matches!(method.service, ServiceName::Metrics | ServiceName::KeySet)
 }
@@ -307,6 +326,8 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
     }
 }
 
+/// Asks for a receipt in a request, and has it in the response.
+const RECEIPT: &str = "bulla-receipt";
 /// To find out who calls something that is not there.
 const UNKNOWN_METHOD_DEADLINE: Duration = Duration::from_secs(5);
 const PREFIX_BYTES: usize = 5;

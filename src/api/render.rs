@@ -151,6 +151,7 @@ pub(super) fn record(entry: AuditRecord) -> kms::Record {
         id: record.id.to_vec(),
         latency_us: record.latency_us,
         tenant_sequence: record.tenant_sequence,
+        items_root: record.items_root.map(|root| root.to_vec()).unwrap_or_default(),
     }
 }
 

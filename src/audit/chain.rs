@@ -214,6 +214,7 @@ mod tests {
             policy_revision: 12,
             approval: "proposal".into(),
             latency_us: 850,
+            items_root: Some([0x66; 32]),
             tenant_sequence: 1,
             ..Record::new(1_767_225_600_000_001, "crypto.generate_data_key", Outcome::Succeeded)
         };

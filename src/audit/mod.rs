@@ -17,8 +17,9 @@ pub mod verify;
 mod wire;
 
 pub use bulla_proof::{
-    Checkpoint, CheckpointError, Hash, MAX_CHECKPOINT_BYTES, ProveError, Sign, SignedCheckpoint,
-    TILE_HASHES, Tile, Tiles, Tree, VerifyingKey, consistency, inclusion, leaf_hash,
+    Checkpoint, CheckpointError, Hash, Items, MAX_CHECKPOINT_BYTES, ProveError, Receipt, Sign,
+    SignedCheckpoint, TILE_HASHES, Tile, Tiles, Tree, VerifyingKey, consistency, inclusion,
+    leaf_hash,
 };
 pub use chain::{Chain, ChainBroken, ChainFull};
 pub use clip::clip;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bulla_proto::stored;
 use prost::Message;
 
+use super::Hash;
 use super::frame::MAX_PAYLOAD_BYTES;
 use super::wire;
 use crate::keys::{KeyId, TenantId};
@@ -101,6 +102,8 @@ pub struct Record<'a> {
     pub approval: Cow<'a, str>,
     /// Microseconds from the call's admission to this record.
     pub latency_us: u64,
+    /// The root (RFC 6962) over the blobs that the call made, in the order of its reply.
+    pub items_root: Option<Hash>,
     /// Its place among its tenant's records, dense from 1. Given by the log; 0 before, and where there
     /// is no tenant.
     pub tenant_sequence: u64,
@@ -223,6 +226,7 @@ impl<'a> Record<'a> {
             policy_revision: 0,
             approval: Cow::Borrowed(""),
             latency_us: 0,
+            items_root: None,
             tenant_sequence: 0,
             write_position: 0,
         }
@@ -284,6 +288,7 @@ impl<'a> Record<'a> {
             policy_revision: stored.policy_revision,
             approval: stored.approval.into(),
             latency_us: stored.latency_us,
+            items_root: optional(&stored.items_root, |root| root.try_into())?,
             tenant_sequence: stored.tenant_sequence,
             write_position: stored.write_position,
         })
@@ -364,7 +369,7 @@ fn optional<T, E>(
     if bytes.is_empty() {
         return Ok(None);
     }
-    parse(bytes).map(Some).map_err(|_| MalformedRecord("an id is not 16 bytes"))
+    parse(bytes).map(Some).map_err(|_| MalformedRecord("an id or a hash has another length"))
 }
 
 /// Every field at its limit, with the longest tags, lengths and numbers that protobuf can need.

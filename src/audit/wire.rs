@@ -48,12 +48,15 @@ pub(super) fn put_record(out: &mut Vec<u8>, id: &[u8; 16], record: &Record<'_>) 
     put_number(out, 26, record.policy_revision);
     put_bytes(out, 27, record.approval.as_bytes());
     put_number(out, 28, record.latency_us);
+    if let Some(root) = &record.items_root {
+        put_bytes(out, 29, root);
+    }
     put_place(out, record.tenant_sequence, record.write_position);
 }
 
 /// Appends what the log alone knows of a record: the payload's last fields.
 pub fn put_place(out: &mut Vec<u8>, tenant_sequence: u64, write_position: u32) {
-    put_number(out, 29, tenant_sequence);
+    put_number(out, 30, tenant_sequence);
     put_number(out, 31, write_position.into());
 }
 

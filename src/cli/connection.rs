@@ -10,6 +10,7 @@ use std::{fs, io};
 use bulla_client::{Client, Config};
 use serde::Deserialize;
 
+use super::audit;
 use super::failure::{Exit, Failure};
 use super::login::{self, Settings};
 
@@ -42,6 +43,9 @@ pub struct ConnectionArguments {
     /// The approved proposal that the change is made on; see: bulla proposal
     #[arg(long, global = true, value_name = "ID")]
     pub approval: Option<String>,
+    /// Add the receipt of each call to this file, for bulla audit verify --receipts
+    #[arg(long, global = true, value_name = "FILE")]
+    pub keep_receipts: Option<PathBuf>,
 }
 
 /// The same in a file. Relative paths are relative to the file.
@@ -78,10 +82,14 @@ impl ConnectionArguments {
             _ => None,
         };
         let client = Client::connect(profile.config(token)?).await?;
-        Ok(match &self.approval {
+        let client = match &self.approval {
             Some(proposal) => client.with_approval(proposal)?,
             None => client,
-        })
+        };
+        match &self.keep_receipts {
+            Some(path) => audit::kept(&client, path),
+            None => Ok(client),
+        }
     }
 
     /// The server that a login is for, and how to log in.

@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
+use crate::audit::Receipt;
 use crate::keys::TenantId;
 use crate::policy::{CredentialKind, Principal, PrincipalId, ProgramRole, Subject};
 
@@ -16,7 +19,13 @@ pub struct Caller {
     asks: Option<Asks>,
     /// SHA-256 of the client certificate of its connection.
     pub(super) certificate: Option<[u8; 32]>,
+    /// Where the receipt goes, if the caller wants one.
+    pub(super) wants_receipt: Option<ReceiptSlot>,
 }
+
+/// Where the receipt of a call goes: that of its last record. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct ReceiptSlot(Arc<Mutex<Option<Receipt>>>);
 
 /// What is known of a change before it is understood, for the rules on approvals.
 #[derive(Clone, Debug)]
@@ -47,6 +56,7 @@ impl Caller {
             at_least: 0,
             asks: None,
             certificate: None,
+            wants_receipt: None,
         }
     }
 
@@ -54,6 +64,12 @@ impl Caller {
     #[must_use]
     pub fn with_certificate(self, certificate: Option<[u8; 32]>) -> Self {
         Self { certificate, ..self }
+    }
+
+    /// The same, who wants a receipt.
+    #[must_use]
+    pub fn wanting_receipt(self, slot: ReceiptSlot) -> Self {
+        Self { wants_receipt: Some(slot), ..self }
     }
 
     /// The same, to be answered only where every change up to this revision was seen.
@@ -110,6 +126,20 @@ impl Caller {
             at_least: 0,
             asks: None,
             certificate: None,
+            wants_receipt: None,
         }
+    }
+}
+
+// === impl ReceiptSlot ===
+
+impl ReceiptSlot {
+    /// The receipt, once there is a record.
+    pub fn receipt(&self) -> Option<Receipt> {
+        *self.0.lock()
+    }
+
+    pub(super) fn put(&self, receipt: Receipt) {
+        *self.0.lock() = Some(receipt);
     }
 }

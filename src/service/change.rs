@@ -112,7 +112,7 @@ impl Desk {
         let mut record = self.draft(caller, action.name());
         let _under_way = match self.admit(caller, action, record.items) {
             Ok(under_way) => under_way,
-            Err(limited) => return self.turn_away(record, limited).await,
+            Err(limited) => return self.turn_away(caller, record, limited).await,
         };
         let work = async {
             let whom = asked.as_ref().ok().and_then(Change::whom);
@@ -137,7 +137,7 @@ impl Desk {
             change.reply(&self.office().custody, act.permit, past?).await
         };
         let outcome = caught(work).await;
-        self.close(record, outcome).await
+        self.close(caller, record, outcome).await
     }
 
     /// Decides about a change and gathers it, and then gives it up: whether others are asked in vain.
@@ -177,7 +177,7 @@ impl Desk {
             Ok(considered) => Ok(considered),
             refused => {
                 record.detail = format!("proposed: {}", record.detail).into();
-                self.close(record, refused).await
+                self.close(caller, record, refused).await
             }
         }
     }

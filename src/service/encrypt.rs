@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::audit::Record;
+use crate::audit::{Items, Record};
 use crate::crypto::EncryptionContext;
 use crate::keys::{KeyId, KeyRef};
 use crate::policy::Action;
@@ -58,6 +58,7 @@ impl UseCase for Encrypt {
         let kek = wrapping.material(act, act.permit)?;
         let binding = wrapping.binding(act.permit, self.store, &self.context)?;
         let ciphertext = kek.wrap(act.custody.random(), &binding, &self.plaintext)?;
+        act.record.items_root = Some(Items::of([ciphertext.as_slice()]).root());
         act.record.wrapped_bytes = self.plaintext.len() as u64;
         Ok(Wrapped { ciphertext, key: wrapping.key(), version: wrapping.version() })
     }

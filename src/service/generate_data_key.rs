@@ -1,6 +1,6 @@
 //! Makes data keys: in the clear and wrapped, or wrapped only. Bulla keeps none.
 
-use crate::audit::Record;
+use crate::audit::{Items, Record};
 use crate::crypto::EncryptionContext;
 use crate::keys::{KeyId, KeyRef};
 use crate::policy::Action;
@@ -73,6 +73,8 @@ impl<const PLAINTEXT: bool> UseCase for GenerateDataKeys<PLAINTEXT> {
             let plaintext = if PLAINTEXT { plaintext.to_vec() } else { Vec::new() };
             data_keys.push(DataKeyPair { plaintext, ciphertext: blob });
         })?;
+        let blobs = data_keys.iter().map(|pair| pair.ciphertext.as_slice());
+        act.record.items_root = Some(Items::of(blobs).root());
         act.record.wrapped_bytes = (self.key_bytes as u64).saturating_mul(self.count as u64);
         Ok(GeneratedDataKeys { data_keys, key: wrapping.key(), version: wrapping.version() })
     }

@@ -85,7 +85,7 @@ pub use generate_random::GenerateRandom;
 pub use inspect::{Inspect, Inspected};
 pub use ladder::{GetLadder, LadderView, ResumeLadder, SetLadder, VersionOnLadder};
 pub use outbox::Unended;
-pub use perform::{Act, Asks, Caller, Desk, Office, UseCase};
+pub use perform::{Act, Asks, Caller, Desk, Office, ReceiptSlot, UseCase};
 pub use proposals::{CastVote, GetProposal, ListProposals, ProposalView, Propose};
 pub use prove_audit::{
     GetCheckpoint, GetRecord, Proof, ProveConsistency, ProveInclusion, ProvenRecord,

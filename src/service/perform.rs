@@ -12,10 +12,10 @@ use crate::custody::{Budget, Custody};
 use crate::limits::{Kind, Limited, Limiter, Rates, UnderWay};
 use crate::metrics::Metrics;
 use crate::policy::Action;
-use crate::trail::{Lane, Notarized, Purpose, Trail};
+use crate::trail::{Lane, Notarized, Purpose, Trail, TrailError};
 
 pub use super::act::Act;
-pub use super::caller::{Asks, Caller};
+pub use super::caller::{Asks, Caller, ReceiptSlot};
 pub(super) use super::decision::{About, BlobOf};
 
 use super::caller::Standing;
@@ -112,7 +112,7 @@ impl Desk {
         }
         let _under_way = match self.admit(caller, U::ACTION, record.items) {
             Ok(under_way) => under_way,
-            Err(limited) => return self.turn_away(record, limited).await,
+            Err(limited) => return self.turn_away(caller, record, limited).await,
         };
         let work = async {
             let asker = self.asker(caller).await?;
@@ -123,7 +123,7 @@ impl Desk {
             use_case.act(&mut act).await
         };
         let outcome = caught(work).await;
-        self.close(record, outcome).await
+        self.close(caller, record, outcome).await
     }
 
     /// Records a call that was refused before it could be understood: `action` says what it was.
@@ -136,8 +136,16 @@ impl Desk {
         let mut record = self.draft(caller, action);
         record.outcome = Outcome::Refused;
         record.reason = reason.into();
-        self.lane.append(&record).await?;
+        self.append(caller, &record).await?;
         Ok(())
+    }
+
+    /// Makes a call's last record durable, and keeps its receipt for a caller who wants one.
+    async fn append(&self, caller: &Caller, record: &Record<'_>) -> Result<u64, TrailError> {
+        let Some(slot) = &caller.wants_receipt else { return self.lane.append(record).await };
+        let receipt = self.lane.append_for_receipt(record).await?;
+        slot.put(receipt);
+        Ok(receipt.sequence)
     }
 
     /// Refuses a call of which no record could be made: before anything is decided, opened or changed
@@ -191,6 +199,7 @@ impl Desk {
     /// recorded, and says how many there were before it that were not (attack H08).
     pub(super) async fn turn_away<T>(
         &self,
+        caller: &Caller,
         mut record: Record<'static>,
         limited: Limited,
     ) -> Result<T, Refusal> {
@@ -199,12 +208,13 @@ impl Desk {
         }
         record.context.clear();
         record.detail = format!("not_recorded_before={}", limited.untold).into();
-        self.close(record, Err(Refusal::RateLimited(limited))).await
+        self.close(caller, record, Err(Refusal::RateLimited(limited))).await
     }
 
     /// Makes the record durable; only then is there an answer.
     pub(super) async fn close<T>(
         &self,
+        caller: &Caller,
         mut record: Record<'static>,
         outcome: Result<T, Refusal>,
     ) -> Result<T, Refusal> {
@@ -218,7 +228,7 @@ impl Desk {
             }
         }
         record.latency_us = self.latency_us(&record);
-        let sequence = match self.lane.append(&record).await {
+        let sequence = match self.append(caller, &record).await {
             Ok(sequence) => sequence,
             Err(error) => {
                 if record.started_sequence != 0 {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::audit::{self, Record};
+use crate::audit::{self, Items, Record};
 use crate::crypto::{BLOB_OVERHEAD_BYTES, Binding, Drawn, EncryptionContext, Header};
 use crate::keys::{KeyId, KeyRef, Use};
 use crate::policy::{Action, Permit};
@@ -119,6 +119,7 @@ impl UseCase for ReEncrypt {
     async fn act(self, act: &mut Act<'_>) -> Result<Moved, Refusal> {
         let mut way = Way::new(act, 1);
         let moved = self.carry(act, 0, &mut way).await?;
+        act.record.items_root = Some(Items::of([moved.ciphertext.as_slice()]).root());
         act.office.metrics.moved(1);
         Ok(moved)
     }
@@ -152,8 +153,11 @@ impl UseCase for ReEncryptMany {
             results.push(result);
         }
         act.record.item_details = tally.into_items();
-        let moved = results.iter().filter(|result| result.is_ok()).count();
-        act.office.metrics.moved(u64::try_from(moved).unwrap_or(u64::MAX));
+        let moved: Vec<_> = results.iter().flatten().map(|it| it.ciphertext.as_slice()).collect();
+        if !moved.is_empty() {
+            act.record.items_root = Some(Items::of(moved.iter().copied()).root());
+        }
+        act.office.metrics.moved(u64::try_from(moved.len()).unwrap_or(u64::MAX));
         Ok(results)
     }
 }

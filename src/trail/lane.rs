@@ -12,7 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ use super::gate::Purpose;
 use super::payloads::{Ids, Payloads};
 use super::writer::{Answer, Batch, Message};
 use super::{Shared, TrailError};
-use crate::audit::{MAX_FRAME_BYTES, Record};
+use crate::audit::{Hash, MAX_FRAME_BYTES, Receipt, Record};
 
 /// The most bytes of records that wait on one lane, those on their way to the disk included.
 pub const MAX_LANE_BYTES: usize = 8 * 1024 * 1024;
@@ -40,6 +40,10 @@ pub struct Lane {
 /// Resolves to the record's sequence once it is durable. Dropping it does not take the record back.
 #[must_use = "a record is durable only when this says so"]
 pub struct Append(State);
+
+/// The same, with what the log's own tree knows the record by.
+#[must_use = "a record is durable only when this says so"]
+pub struct AppendForReceipt(Append);
 
 pub(super) struct LaneShared {
     trail: Arc<Shared>,
@@ -68,6 +72,8 @@ struct Gathering {
 #[derive(Default)]
 struct Waiters {
     outcome: Option<Result<u64, TrailError>>,
+    /// The chain value of each record, where somebody asked for one.
+    hashes: Vec<Hash>,
     wakers: Vec<Option<Waker>>,
 }
 
@@ -113,7 +119,16 @@ impl Lane {
 
     /// Adds a record to the batch that gathers now. It has been encoded when this returns.
     pub fn append(&self, record: &Record<'_>) -> Append {
-        match self.shared.gather(record) {
+        self.add(record, false)
+    }
+
+    /// The same, for a caller who wants to be able to find the record again.
+    pub fn append_for_receipt(&self, record: &Record<'_>) -> AppendForReceipt {
+        AppendForReceipt(self.add(record, true))
+    }
+
+    fn add(&self, record: &Record<'_>, wants_hash: bool) -> Append {
+        match self.shared.gather(record, wants_hash) {
             Ok((waiters, place)) => Append(State::Waiting { waiters, place }),
             Err(error) => Append(State::Refused(error)),
         }
@@ -161,6 +176,22 @@ impl Future for Append {
     }
 }
 
+// === impl AppendForReceipt ===
+
+impl Future for AppendForReceipt {
+    type Output = Result<Receipt, TrailError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let sequence = ready!(Pin::new(&mut self.0).poll(context))?;
+        let hash = match &self.0.0 {
+            State::Waiting { waiters, place } => waiters.lock().hashes.get(*place).copied(),
+            State::Refused(_) => None,
+        };
+        // The log thread gives one for each record of a batch, or none.
+        Poll::Ready(hash.map(|hash| Receipt { sequence, hash }).ok_or(TrailError::Unavailable))
+    }
+}
+
 // === impl LaneShared ===
 
 impl LaneShared {
@@ -185,9 +216,16 @@ impl LaneShared {
         }
     }
 
-    fn gather(&self, record: &Record<'_>) -> Result<(Arc<Mutex<Waiters>>, usize), TrailError> {
+    fn gather(
+        &self,
+        record: &Record<'_>,
+        wants_hash: bool,
+    ) -> Result<(Arc<Mutex<Waiters>>, usize), TrailError> {
         let mut gathering = self.gathering.lock();
         let taken = self.take(&mut gathering, record);
+        if wants_hash && taken.is_ok() {
+            gathering.payloads.want_hashes();
+        }
         let waiters = Arc::clone(&gathering.waiters);
         drop(gathering);
         match taken {
@@ -242,7 +280,7 @@ impl LaneShared {
         let spare = std::mem::take(&mut gathering.spare);
         let wakers = std::mem::take(&mut gathering.spare_wakers);
         let payloads = std::mem::replace(&mut gathering.payloads, spare);
-        let fresh = Arc::new(Mutex::new(Waiters { outcome: None, wakers }));
+        let fresh = Arc::new(Mutex::new(Waiters { wakers, ..Waiters::default() }));
         gathering.on_their_way = std::mem::replace(&mut gathering.waiters, fresh);
         gathering.bytes_on_their_way = payloads.bytes();
         Next::HandOver(payloads)
@@ -316,9 +354,13 @@ impl LaneShared {
     }
 
     /// Tells those whose batch was on its way.
-    fn finish(&self, outcome: Result<u64, TrailError>, payloads: Payloads) {
+    fn finish(&self, outcome: Result<u64, TrailError>, mut payloads: Payloads) {
         let waiters = Arc::clone(&self.gathering.lock().on_their_way);
-        let mut wakers = waiters.lock().settle(outcome);
+        let mut wakers = {
+            let mut waiters = waiters.lock();
+            waiters.hashes = payloads.take_hashes();
+            waiters.settle(outcome)
+        };
         wakers.drain(..).flatten().for_each(Waker::wake);
         let mut gathering = self.gathering.lock();
         self.trail.gate.give_room(gathering.bytes_on_their_way);

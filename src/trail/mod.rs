@@ -46,7 +46,7 @@ pub use counts::Counts;
 pub use disk::{Disk, LogFile, RealDisk};
 pub use error::TrailError;
 pub use gate::{MAX_WAITING_BYTES, Purpose};
-pub use lane::{Append, Lane, MAX_LANE_BYTES, ON_ITS_WAY_MAX};
+pub use lane::{Append, AppendForReceipt, Lane, MAX_LANE_BYTES, ON_ITS_WAY_MAX};
 pub use notary::{Notarized, Notary, NotaryError};
 pub use notes::Notes;
 pub use reader::{FrameReader, MAX_READ_BYTES, Segments};

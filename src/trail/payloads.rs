@@ -1,7 +1,7 @@
 //! Encoded records, one after another, and whose they are. Never a record without an id.
 
 use super::TrailError;
-use crate::audit::{MAX_FRAME_BYTES, Record};
+use crate::audit::{Hash, MAX_FRAME_BYTES, Record};
 use crate::crypto::Random;
 use crate::keys::TenantId;
 
@@ -9,6 +9,9 @@ use crate::keys::TenantId;
 pub(super) struct Payloads {
     bytes: Vec<u8>,
     ends: Vec<(usize, Option<TenantId>)>,
+    wants_hashes: bool,
+    /// What the log thread gave for each record, where it was wanted.
+    hashes: Vec<Hash>,
 }
 
 /// Random ids, drawn many at a time.
@@ -54,6 +57,23 @@ impl Payloads {
         self.ends.last().map_or(0, |(end, _)| *end)
     }
 
+    /// Asks the log thread for the chain value of each record.
+    pub(super) fn want_hashes(&mut self) {
+        self.wants_hashes = true;
+    }
+
+    pub(super) fn wants_hashes(&self) -> bool {
+        self.wants_hashes
+    }
+
+    pub(super) fn give_hashes(&mut self, hashes: Vec<Hash>) {
+        self.hashes = hashes;
+    }
+
+    pub(super) fn take_hashes(&mut self) -> Vec<Hash> {
+        std::mem::take(&mut self.hashes)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<TenantId>)> {
         let mut start = 0;
         self.ends.iter().map(move |(end, tenant)| {
@@ -69,6 +89,8 @@ impl Payloads {
         }
         self.bytes.clear();
         self.ends.clear();
+        self.wants_hashes = false;
+        self.hashes.clear();
         self
     }
 }

@@ -143,13 +143,19 @@ impl Writer {
         }
     }
 
-    fn make_durable(&mut self, batches: &[Batch]) -> Result<Vec<u64>, TrailError> {
+    fn make_durable(&mut self, batches: &mut [Batch]) -> Result<Vec<u64>, TrailError> {
         let mut firsts = Vec::with_capacity(batches.len());
-        for batch in batches {
+        for Batch { payloads, .. } in batches {
             firsts.push(self.piece.chain.unwrap_or(self.chain).sequence().saturating_add(1));
-            for (payload, tenant) in batch.payloads.iter() {
+            let wants_hashes = payloads.wants_hashes();
+            let mut hashes = Vec::new();
+            for (payload, tenant) in payloads.iter() {
                 self.put(payload, tenant)?;
+                if wants_hashes {
+                    hashes.push(*self.piece.chain.unwrap_or(self.chain).head());
+                }
             }
+            payloads.give_hashes(hashes);
         }
         self.flush()?;
         Ok(firsts)

@@ -10878,6 +10878,10 @@ pub struct Record {
     /// Dense from 1 over the tenant's own records: none is missing between two that follow each other.
     #[prost(uint64, tag = "29")]
     pub tenant_sequence: u64,
+    /// The root (RFC 6962, SHA-256) over the blobs that the call made, in the order of its reply: leaf
+    /// SHA-256(00, blob). Empty where it made none.
+    #[prost(bytes = "vec", tag = "30")]
+    pub items_root: ::prost::alloc::vec::Vec<u8>,
 }
 /// What a batch did, summed up by key, version, store and outcome.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -11044,6 +11048,9 @@ pub mod audit_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// The record of everything that was done or refused. A tenant reads its own records only.
+    ///
+    /// A unary call with the request header "bulla-receipt: 1" is answered, or refused, with a header of the
+    /// same name: SEQUENCE:HASH of its record, the hash (its chain value) in hexadecimal digits.
     #[derive(Debug, Clone)]
     pub struct AuditClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -11334,6 +11341,9 @@ pub mod audit_server {
         >;
     }
     /// The record of everything that was done or refused. A tenant reads its own records only.
+    ///
+    /// A unary call with the request header "bulla-receipt: 1" is answered, or refused, with a header of the
+    /// same name: SEQUENCE:HASH of its record, the hash (its chain value) in hexadecimal digits.
     #[derive(Debug)]
     pub struct AuditServer<T> {
         inner: Arc<T>,

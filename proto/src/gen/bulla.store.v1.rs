@@ -738,8 +738,11 @@ pub struct AuditRecord {
     /// From the call's admission to this record.
     #[prost(uint64, tag = "28")]
     pub latency_us: u64,
+    /// The root (RFC 6962, SHA-256) over the blobs that the call made, in the order of its reply.
+    #[prost(bytes = "vec", tag = "29")]
+    pub items_root: ::prost::alloc::vec::Vec<u8>,
     /// Dense from 1 within the tenant. This and what is after it is written by the log.
-    #[prost(uint64, tag = "29")]
+    #[prost(uint64, tag = "30")]
     pub tenant_sequence: u64,
     /// How many records before it went to the disk in the same write: what is lost of one write when the
     /// machine stops is told from what was lost later.

@@ -63,6 +63,7 @@ fn as_stored(record: &Record<'_>) -> stored::AuditRecord {
         policy_revision: record.policy_revision,
         approval: record.approval.to_string(),
         latency_us: record.latency_us,
+        items_root: record.items_root.map(|root| root.to_vec()).unwrap_or_default(),
         tenant_sequence: record.tenant_sequence,
         write_position: record.write_position,
     }
@@ -106,6 +107,7 @@ prop_compose! {
         time_us in any::<i64>(),
         ids in any::<(Option<[u8; 16]>, Option<[u8; 16]>, [u8; 16])>(),
         places in any::<(u64, u64, u32)>(),
+        items_root in any::<Option<[u8; 32]>>(),
         numbers in any::<([u32; 3], u64, u64)>(),
         outcome in prop_oneof![
             Just(Outcome::Started), Just(Outcome::Succeeded),
@@ -140,6 +142,7 @@ prop_compose! {
             approval: decided.2,
             id: ids.2,
             latency_us: places.0,
+            items_root,
             tenant_sequence: places.1,
             write_position: places.2,
             credential_kind: clip(&decided.3, MAX_NAME_BYTES).into_owned().into(),
@@ -276,8 +279,14 @@ fn what_no_record_can_mean_is_not_decoded() {
     };
     assert_eq!(bad(|r| r.outcome = 5), MalformedRecord("unknown outcome"));
     assert_eq!(bad(|r| r.outcome = 0), MalformedRecord("unknown outcome"));
-    assert_eq!(bad(|r| r.key_id = vec![1; 15]), MalformedRecord("an id is not 16 bytes"));
-    assert_eq!(bad(|r| r.tenant_id = vec![1; 17]), MalformedRecord("an id is not 16 bytes"));
+    assert_eq!(
+        bad(|r| r.key_id = vec![1; 15]),
+        MalformedRecord("an id or a hash has another length")
+    );
+    assert_eq!(
+        bad(|r| r.tenant_id = vec![1; 17]),
+        MalformedRecord("an id or a hash has another length")
+    );
 }
 
 #[test]

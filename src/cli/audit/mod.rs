@@ -1,9 +1,11 @@
 //! `bulla audit`: who did what, and what was refused.
 
+mod receipts;
 mod verify;
 
 use bulla_client::{Client, kms};
 
+pub(super) use receipts::kept;
 pub use verify::VerifyArguments;
 
 use super::Session;

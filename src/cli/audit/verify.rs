@@ -21,7 +21,7 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::json::Json;
 use crate::cli::table::record;
 
-use super::{line, page};
+use super::{line, page, receipts};
 
 /// What is verified, and against what.
 #[derive(clap::Args, Debug)]
@@ -42,6 +42,9 @@ pub struct VerifyArguments {
     /// Only records with a greater sequence
     #[arg(long, value_name = "SEQUENCE", default_value_t = 0, conflicts_with = "directory")]
     pub after_sequence: u64,
+    /// Check these receipts as well, which --keep-receipts wrote
+    #[arg(long, value_name = "FILE", conflicts_with = "directory")]
+    pub receipts: Option<PathBuf>,
 }
 
 /// Verifies what the server says.
@@ -56,6 +59,10 @@ pub(super) async fn verify(session: &Session, arguments: VerifyArguments) -> Res
         follows(&client, seen, &signed).await?;
     }
     let records = own_records(&client, &signed, arguments.after_sequence).await?;
+    let receipts = match &arguments.receipts {
+        Some(path) => receipts::check(&client, path, &signed).await?,
+        None => 0,
+    };
     write_seen(&state, signed.as_bytes())?;
     let size = signed.checkpoint().size;
     let last_seen = seen.map_or(0, |seen| seen.checkpoint().size);
@@ -64,6 +71,7 @@ pub(super) async fn verify(session: &Session, arguments: VerifyArguments) -> Res
         ("records", Json::Integer(size.into())),
         ("own_records", Json::Integer(records.into())),
         ("last_seen_records", Json::Integer(last_seen.into())),
+        ("receipts", Json::Integer(receipts.into())),
     ]);
     session.printer.answer(&json, || {
         record(&[
@@ -71,6 +79,7 @@ pub(super) async fn verify(session: &Session, arguments: VerifyArguments) -> Res
             ("records", size.to_string()),
             ("own_records", records.to_string()),
             ("last_seen_records", last_seen.to_string()),
+            ("receipts", receipts.to_string()),
         ])
     })
 }
@@ -149,11 +158,7 @@ async fn own_records(
             if listed.hash != hash {
                 return Err(bad(format!("record {sequence} was listed otherwise than it stands")));
             }
-            let asked = kms::ProveInclusionRequest { sequence, tree_size: checkpoint.size };
-            let proof = hashes_of(&client.prove_inclusion(asked).await?.hashes)?;
-            let index = sequence.saturating_sub(1);
-            verify_inclusion(&leaf_hash(&hash), index, checkpoint.size, &proof, &checkpoint.root)
-                .map_err(|_| bad(format!("record {sequence} is not in the signed log")))?;
+            in_tree(client, sequence, &hash, signed).await?;
             count = count.saturating_add(1);
         }
         if page.end {
@@ -164,8 +169,23 @@ async fn own_records(
     Ok(count)
 }
 
+/// That the record with this chain value is in the tree that was signed.
+pub(super) async fn in_tree(
+    client: &Client,
+    sequence: u64,
+    hash: &Hash,
+    signed: &SignedCheckpoint,
+) -> Result<(), Failure> {
+    let checkpoint = signed.checkpoint();
+    let asked = kms::ProveInclusionRequest { sequence, tree_size: checkpoint.size };
+    let proof = hashes_of(&client.prove_inclusion(asked).await?.hashes)?;
+    let index = sequence.saturating_sub(1);
+    verify_inclusion(&leaf_hash(hash), index, checkpoint.size, &proof, &checkpoint.root)
+        .map_err(|_| bad(format!("record {sequence} is not in the signed log")))
+}
+
 /// The record's chain value, computed from its bytes.
-fn chained(stored: &kms::GetRecordResponse, sequence: u64) -> Result<Hash, Failure> {
+pub(super) fn chained(stored: &kms::GetRecordResponse, sequence: u64) -> Result<Hash, Failure> {
     let hash: Hash = Sha256::new()
         .chain_update(&stored.previous_hash)
         .chain_update(sequence.to_be_bytes())
@@ -216,7 +236,7 @@ fn write_seen(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     written.map_err(|error| Failure::midway(&format!("cannot write {}", path.display()), &error))
 }
 
-fn bad(what: String) -> Failure {
+pub(super) fn bad(what: String) -> Failure {
     Failure::new(Exit::Data, what)
         .hint("keep a copy of the log and of its checkpoints before anything else is done")
 }

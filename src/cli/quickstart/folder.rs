@@ -115,6 +115,7 @@ impl Folder {
     /// How the caller of this name connects.
     pub(super) fn connection(&self, name: &str) -> ConnectionArguments {
         ConnectionArguments {
+            keep_receipts: None,
             server: Some(self.server()),
             ca: Some(self.file("tls/servers-ca.pem")),
             certificate: Some(self.file(&format!("clients/{name}.pem"))),

@@ -11,6 +11,7 @@ mod metrics;
 mod people;
 mod quotas;
 mod rates;
+mod receipts;
 mod schedule;
 mod watch;
 
