@@ -39,6 +39,8 @@ bench: ## What it costs, in calls a second (BENCH_SMOKE=1: only that the benches
 	cargo bench --locked --profile dev --bench suite -- --test
 	cargo bench --locked --profile dev --bench census -- 10
 	cargo bench --locked --profile dev --bench rights -- --smoke
+	cargo bench --locked --profile dev --bench audit_verify -- 10000
+	@.ci/append
 	cargo bench --locked --profile dev --bench load --features bench-echo -- --smoke
 else
 bench:
@@ -46,6 +48,8 @@ bench:
 	cargo bench --locked --bench census
 	cargo bench --locked --bench policy
 	cargo bench --locked --bench rights
+	cargo bench --locked --bench audit_verify
+	@.ci/append
 	cargo bench --locked --bench load --features bench-echo
 endif
 

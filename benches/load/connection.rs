@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::client::SendRequest;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request};
 use prost::Message;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -160,6 +160,14 @@ impl Prepared {
         frame.put_u32(u32::try_from(message.encoded_len())?);
         message.encode(&mut frame)?;
         Ok(Self { head, frame: frame.freeze(), reply_bytes: None })
+    }
+
+    /// The same call, of which a server of the bench's own build makes no record.
+    pub(crate) fn unrecorded(&self) -> Self {
+        let mut unrecorded = self.clone();
+        let yes = HeaderValue::from_static("1");
+        unrecorded.head.headers_mut().insert("bulla-bench-unrecorded", yes);
+        unrecorded
     }
 }
 

@@ -95,11 +95,14 @@ pub(crate) async fn prepare(
     expect(many.results.len() == usize::try_from(MOVED_TOGETHER)?, "not as many as were sent")?;
     expect(many.results.iter().all(moved), "not every blob was moved")?;
 
+    let (alone, many) = (generate.unrecorded(), batch.unrecorded());
     let compared = vec![
         Method { name: "GenerateDataKey", call: generate, data_keys: 1 },
+        Method { name: "  without a record", call: alone, data_keys: 1 },
         Method { name: "Decrypt", call: decrypt, data_keys: 1 },
         Method { name: "ReEncrypt", call: re_encrypt, data_keys: 1 },
         Method { name: "GenerateDataKeys(100)", call: batch, data_keys: BATCH },
+        Method { name: "  without a record", call: many, data_keys: BATCH },
         Method { name: "ReEncryptStream", call: stream, data_keys: MOVED_TOGETHER },
     ];
     Ok(Methods { echo, compared })

@@ -21,6 +21,9 @@ pub struct Caller {
     pub(super) certificate: Option<[u8; 32]>,
     /// Where the receipt goes, if the caller wants one.
     pub(super) wants_receipt: Option<ReceiptSlot>,
+    /// Its calls have no record: what `make bench` compares with, and in no other build.
+    #[cfg(feature = "bench-echo")]
+    pub(super) unrecorded: bool,
 }
 
 /// Where the receipt of a call goes: that of its last record. Clones are the same.
@@ -57,6 +60,8 @@ impl Caller {
             asks: None,
             certificate: None,
             wants_receipt: None,
+            #[cfg(feature = "bench-echo")]
+            unrecorded: false,
         }
     }
 
@@ -70,6 +75,13 @@ impl Caller {
     #[must_use]
     pub fn wanting_receipt(self, slot: ReceiptSlot) -> Self {
         Self { wants_receipt: Some(slot), ..self }
+    }
+
+    /// The same, whose calls have no record.
+    #[cfg(feature = "bench-echo")]
+    #[must_use]
+    pub fn unrecorded(self) -> Self {
+        Self { unrecorded: true, ..self }
     }
 
     /// The same, to be answered only where every change up to this revision was seen.
@@ -127,6 +139,8 @@ impl Caller {
             asks: None,
             certificate: None,
             wants_receipt: None,
+            #[cfg(feature = "bench-echo")]
+            unrecorded: false,
         }
     }
 }
