@@ -204,3 +204,41 @@ impl From<AuthError> for TlsError {
         Self::InvalidCertificate(CertificateError::Other(other))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn other(error: webpki::Error) -> CertificateError {
+        CertificateError::Other(OtherError(Arc::new(error)))
+    }
+
+    #[test]
+    fn b02_each_fault_of_a_certificate_is_recorded_as_what_it_is() {
+        for (fault, class) in [
+            (CertificateError::BadEncoding, "malformed_certificate"),
+            (CertificateError::Expired, "expired"),
+            (CertificateError::NotValidYet, "not_yet_valid"),
+            (CertificateError::Revoked, "revoked"),
+            (CertificateError::UnknownRevocationStatus, "revocation_unknown"),
+            (CertificateError::ExpiredRevocationList, "revocation_unknown"),
+            (CertificateError::UnknownIssuer, "unknown_issuer"),
+            (CertificateError::BadSignature, "bad_signature"),
+            (CertificateError::InvalidPurpose, "not_for_clients"),
+            (CertificateError::NotValidForName, "untrusted"),
+            (other(webpki::Error::CaUsedAsEndEntity), "is_authority"),
+            (other(webpki::Error::NameConstraintViolation), "constraint"),
+            (other(webpki::Error::PathLenConstraintViolated), "constraint"),
+            (other(webpki::Error::EmptyEkuExtension), "not_for_clients"),
+            (other(webpki::Error::BadDer), "untrusted"),
+        ] {
+            let found = AuthError::of_handshake(&TlsError::InvalidCertificate(fault.clone()));
+            assert_eq!(found.map(AuthError::class), Some(class), "{fault:?}");
+        }
+        let none = AuthError::of_handshake(&TlsError::NoCertificatesPresented);
+        assert_eq!(none, Some(AuthError::NoCertificate));
+        assert_eq!(AuthError::of_handshake(&TlsError::DecryptError), None);
+    }
+}

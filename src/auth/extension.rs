@@ -196,6 +196,24 @@ mod tests {
         {
             assert_eq!(read(2_000, bad), Err(Odd), "{bad}");
         }
+        for bad in ["260615006000Z", "260615000060Z", "26+115000000Z", "260015000000Z"] {
+            assert_eq!(read(2_000, bad), Err(Odd), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_read_in_both_forms_of_a_time() {
+        use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+        // RFC 5280: until 2049 as UTCTime, with two digits of the year, and GeneralizedTime from 2050 on.
+        for (year, end) in [(1960, -315_619_200), (2026, 1_767_225_600), (2060, 2_840_140_800)] {
+            let mut params = CertificateParams::default();
+            params.not_before = date_time_ymd(1950, 1, 1);
+            params.not_after = date_time_ymd(year, 1, 1);
+            let key = KeyPair::generate();
+            let made = key.and_then(|key| params.self_signed(&key));
+            let der = made.map(|made| made.der().to_vec()).unwrap_or_default();
+            assert_eq!(not_after(&der), Ok(end), "{year}");
+        }
     }
 
     #[test]

@@ -45,3 +45,16 @@ impl Peer {
         self.connection_id
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_without_a_certificate_is_nobodys_and_keeps_its_number_and_address() {
+        let address = SocketAddr::from(([192, 0, 2, 7], 4711));
+        let peer = Peer::new(None, address, 42);
+        assert_eq!((peer.connection_id(), peer.address()), (42, address));
+        assert!(peer.certified().is_none() && peer.principal().is_none());
+    }
+}

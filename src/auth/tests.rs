@@ -387,3 +387,28 @@ fn b05_somebody_must_vouch_where_a_certificate_is_needed_and_nobody_where_it_is_
     assert_eq!(optional.reload(Vec::new()), Ok(()));
     assert_eq!(optional.reload(domains()), Ok(()));
 }
+
+#[test]
+fn b05_a_certificate_is_demanded_where_it_is_mandatory_and_every_algorithm_of_tls_1_3_is_offered() {
+    let root = Authority::root("root");
+    let domains = || vec![domain("demo.bulla", ONE, &[&root])];
+    let clock: Arc<dyn crate::clock::Clock> = Arc::new(ManualClock::at_ms(NOW_MS));
+    let provider = Arc::new(default_provider());
+    let mandatory = Authenticator::new(domains(), &provider, Arc::clone(&clock)).unwrap();
+    let optional = Authenticator::optional(domains(), &provider, clock).unwrap();
+    for (authenticator, expected) in [(&mandatory, true), (&optional, false)] {
+        assert_eq!(authenticator.is_mandatory(), expected);
+        assert_eq!(authenticator.client_auth_mandatory(), expected);
+        assert!(authenticator.offer_client_auth());
+        // Whom the server trusts is told to nobody.
+        assert!(authenticator.root_hint_subjects().is_empty());
+        let schemes = authenticator.supported_verify_schemes();
+        assert_eq!(schemes, provider.signature_verification_algorithms.supported_schemes());
+        assert!(!schemes.is_empty());
+        assert_eq!(format!("{authenticator:?}"), "{\"demo.bulla\"}");
+    }
+    let certified = mandatory.certify(&[root.leaf(|_| {})]).unwrap();
+    assert!(format!("{certified:?}").contains(APP));
+    let peer = Peer::new(Some(certified), ([192, 0, 2, 7], 1).into(), 1);
+    assert_eq!(peer.principal().unwrap().id().as_str(), APP);
+}

@@ -72,3 +72,23 @@ fn skip_string(bytes: &mut impl Iterator<Item = u8>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d12_what_is_too_deep_is_told_by_its_line_and_comments_and_strings_do_not_count() {
+        let deep = format!("permit\n(\n{}", "(".repeat(MAX_DEPTH));
+        let problem = check("one", &deep).err();
+        assert_eq!(problem.and_then(|problem| problem.line), Some(3));
+        let brackets = "(".repeat(MAX_DEPTH + 1);
+        for harmless in [format!("// {brackets}\n permit"), format!("\"{brackets}\"")] {
+            assert!(check("one", &harmless).is_ok(), "{harmless}");
+        }
+        // One slash is no comment, and a comment ends with its line.
+        for text in [format!("/ {brackets}"), format!("// \n{brackets}"), format!("/*{brackets}")] {
+            assert!(check("one", &text).is_err(), "{text}");
+        }
+    }
+}

@@ -85,3 +85,100 @@ impl<'w> Membership<'w> {
         roles
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::keys::TenantId;
+    use crate::policy::HeldRole;
+    use crate::policy::material::Material;
+
+    fn group(name: &str) -> GroupName {
+        GroupName::parse(name).unwrap()
+    }
+
+    fn subject(text: &str) -> SubjectRef {
+        SubjectRef::parse(text).unwrap()
+    }
+
+    fn member(of: &str, who: &str) -> Relation {
+        let object = Object::Group(group(of));
+        Relation { object, name: RelationName::Member, subject: subject(who) }
+    }
+
+    fn held(role: &str, until: Option<i64>) -> HeldRole {
+        let expire_time = until.map(Timestamp::from_unix_ms);
+        HeldRole { role: RoleName::parse(role).unwrap(), expire_time }
+    }
+
+    fn names<T: ToString>(all: &[T]) -> Vec<String> {
+        all.iter().map(ToString::to_string).collect()
+    }
+
+    fn world(relations: Vec<Relation>) -> World {
+        let bindings = vec![
+            (subject(ANN), vec![held("auditor", None)]),
+            (
+                subject("group:team#member"),
+                vec![held("key-user", None), held("operator", Some(50))],
+            ),
+            (subject("group:all#member"), vec![held("auditor", None), held("approver", Some(51))]),
+        ];
+        World::new(
+            TenantId::from_bytes([1; 16]),
+            Material { relations, bindings, ..Material::default() },
+        )
+    }
+
+    #[test]
+    fn d13_members_are_those_after_the_change_each_once_and_through_groups() {
+        let viewer = Relation { name: RelationName::Viewer, ..member("team", EVE) };
+        let kept = vec![member("team", ANN), member("team", BOB), member("all", TEAM), viewer];
+        let world = world(kept);
+        let added = [member("all", ANN), member("team", "group:all#member")];
+        let after = Membership::after(&world, &added, &[member("team", BOB)]);
+        assert_eq!(names(&after.members(&group("all"))), [ANN]);
+        assert_eq!(names(&after.members(&group("team"))), [ANN]);
+        let before = Membership::after(&world, &[], &[]);
+        assert_eq!(names(&before.members(&group("all"))), [ANN, BOB]);
+        assert_eq!(names(&before.members(&group("none"))), [""; 0]);
+    }
+
+    #[test]
+    fn d07_roles_are_ones_own_and_those_of_all_groups_while_they_last() {
+        let world = world(vec![member("team", ANN), member("all", TEAM)]);
+        let after = Membership::after(&world, &[], &[]);
+        let at = |who: &str, now| names(&after.roles(&subject(who), Timestamp::from_unix_ms(now)));
+        assert_eq!(at(ANN, 49), ["approver", "auditor", "key-user", "operator"]);
+        assert_eq!(at(ANN, 50), ["approver", "auditor", "key-user"]);
+        assert_eq!(at(ANN, 51), ["auditor", "key-user"]);
+        assert_eq!(at(TEAM, 51), ["auditor", "key-user"]);
+        assert_eq!(at(BOB, 0), [""; 0]);
+        // Of a cycle, each once; and of more groups than are followed, no more.
+        let many: Vec<_> =
+            (0..2 * MAX_GROUPS).map(|number| member(&format!("g{number}"), BOB)).collect();
+        let mut all = many.clone();
+        all.push(member("g0", "group:g1#member"));
+        all.push(member("g1", "group:g0#member"));
+        let bindings = (0..2 * MAX_GROUPS)
+            .map(|number| {
+                let role = held(&format!("role-of-{number}"), None);
+                (subject(&format!("group:g{number}#member")), vec![role])
+            })
+            .collect();
+        let tenant = TenantId::from_bytes([1; 16]);
+        let wide = World::new(tenant, Material { bindings, ..Material::default() });
+        let after = Membership::after(&wide, &all, &[]);
+        let roles = after.roles(&subject(BOB), Timestamp::from_unix_ms(0));
+        assert_eq!(roles.len(), MAX_GROUPS + 1);
+        let few = Membership::after(&wide, &all[..2], &[]);
+        assert_eq!(few.roles(&subject(BOB), Timestamp::from_unix_ms(0)).len(), 2);
+    }
+
+    const ANN: &str = "spiffe://demo.bulla/ann";
+    const BOB: &str = "spiffe://demo.bulla/bob";
+    const EVE: &str = "spiffe://demo.bulla/eve";
+    const TEAM: &str = "group:team#member";
+}

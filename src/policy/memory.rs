@@ -174,6 +174,27 @@ mod tests {
     }
 
     #[test]
+    fn j08_a_few_buffers_are_kept_for_the_next_keys_empty_and_never_a_large_one() {
+        let kept =
+            || SPARE.with_borrow(|spare| spare.iter().map(Vec::capacity).collect::<Vec<_>>());
+        SPARE.with_borrow_mut(Vec::clear);
+        drop((0..MAX_SPARE + 3).map(|_| MemoryKey::new()).collect::<Vec<_>>());
+        assert_eq!(kept().len(), MAX_SPARE);
+        let mut used = MemoryKey::new();
+        assert_eq!(kept().len(), MAX_SPARE - 1);
+        used.bytes(&[1; 500]);
+        drop(used);
+        assert_eq!(kept().len(), MAX_SPARE);
+        assert!(kept().iter().any(|capacity| *capacity >= 508));
+        assert_eq!(key(|key| key.number(7)).len(), 8);
+        SPARE.with_borrow_mut(Vec::clear);
+        let mut large = MemoryKey::new();
+        large.bytes(&vec![1; MAX_KEY_BYTES]);
+        drop(large);
+        assert!(kept().is_empty());
+    }
+
+    #[test]
     fn j08_a_memory_is_bounded_whatever_is_asked() {
         let memory = Memory::new();
         for number in 0..60_000_u64 {

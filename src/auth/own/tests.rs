@@ -232,3 +232,27 @@ fn a_published_key_is_the_public_half_of_its_secret() {
     assert!(OwnIssuer::new("bulla:one", OwnKey::P256(&[0; 32]), &[]).is_err());
     assert!(OwnIssuer::new("bulla:one", OwnKey::P256(&[0xff; 32]), &[]).is_err());
 }
+
+#[test]
+fn a11_a_token_is_as_long_as_is_read_and_no_longer() {
+    let mut longest = 0;
+    let mut refused = 0;
+    for bytes in 0..3 {
+        for length in TOKEN_BYTES_MAX / 2..TOKEN_BYTES_MAX {
+            let mut token = token();
+            token.audience = "x".repeat(length);
+            let id = format!("spiffe://demo.bulla/{}", "a".repeat(bytes + 1));
+            let id = PrincipalId::parse(&id).unwrap();
+            token.subject = Subject::new(Principal::new(id, ONE), CredentialKind::Certificate);
+            match issuer().sign(&token, &[1; 16], NOW) {
+                Ok(text) => longest = longest.max(text.len()),
+                Err(error) => {
+                    assert_eq!(error, OwnTokenError::TooLong);
+                    refused += 1;
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!((longest, refused), (TOKEN_BYTES_MAX, 3));
+}

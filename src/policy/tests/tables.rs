@@ -1,6 +1,7 @@
 //! Every role and relation against every action.
 
 use super::*;
+use crate::keys::Use;
 use crate::policy::{ProgramRole, Role, decide_internal};
 
 fn in_tenant(tenant: TenantId, mut asked: Asked) -> Asked {
@@ -121,4 +122,15 @@ fn d14_the_programs_own_roles_have_their_table_and_no_row_gives_them() {
     }
     let permit = decide_internal(&principal, ProgramRole::Scheduler, Action::RotateKey).unwrap();
     assert!(permit.opens(facts(1, "").id) && permit.decided_by().is_empty());
+}
+
+#[test]
+fn d03_a_permit_says_who_may_do_what_and_covers_the_uses_of_its_action_alone() {
+    let world =
+        world_of(Material { bindings: vec![bound(APP, &["key-user"])], ..Material::default() });
+    let decrypt = Asked::new(APP, Action::Decrypt).of(&world).unwrap();
+    assert_eq!(decrypt.to_string(), "spiffe://demo.bulla/app may crypto.decrypt");
+    assert!(decrypt.covers(Use::Decrypt) && !decrypt.covers(Use::Wrap));
+    let encrypt = Asked::new(APP, Action::Encrypt).of(&world).unwrap();
+    assert!(encrypt.covers(Use::Wrap) && !encrypt.covers(Use::Decrypt));
 }
