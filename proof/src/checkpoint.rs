@@ -126,6 +126,11 @@ impl SignedCheckpoint {
         &self.checkpoint
     }
 
+    /// The same checkpoint with other signatures besides the one that was verified.
+    pub(crate) fn with_bytes(&self, bytes: Vec<u8>) -> Self {
+        Self { checkpoint: self.checkpoint.clone(), bytes }
+    }
+
     /// The note, with every signature under it.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes

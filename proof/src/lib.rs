@@ -6,6 +6,7 @@
 //! An entry of the tree is the chain value of a record (`docs/audit.md`), which shows nothing of it.
 //! Pure: never a file, a clock or a thread, and it never holds a private key.
 
+mod anchored;
 mod checkpoint;
 mod note;
 mod prove;
@@ -13,7 +14,9 @@ mod receipt;
 mod tile;
 mod tree;
 mod verify;
+mod witness;
 
+pub use anchored::AnchoredNotes;
 pub use checkpoint::{
     Checkpoint, CheckpointError, MAX_CHECKPOINT_BYTES, MAX_ORIGIN_BYTES, SignedCheckpoint,
 };
@@ -23,6 +26,7 @@ pub use receipt::{ItemProof, Items, MalformedReceipt, Receipt};
 pub use tile::{MalformedTile, TILE_HASHES, Tile};
 pub use tree::Tree;
 pub use verify::{NotProven, verify_consistency, verify_inclusion};
+pub use witness::WitnessKey;
 
 use sha2::{Digest, Sha256};
 

@@ -51,14 +51,14 @@ pub enum NoteError {
 pub(crate) struct Note<'a> {
     /// With the line feed that ends it.
     pub(crate) text: &'a str,
-    signatures: Vec<Signature<'a>>,
+    pub(crate) signatures: Vec<Signature<'a>>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Signature<'a> {
-    name: &'a str,
-    id: [u8; 4],
-    bytes: Vec<u8>,
+pub(crate) struct Signature<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) id: [u8; 4],
+    pub(crate) bytes: Vec<u8>,
 }
 
 // === impl VerifyingKey ===
@@ -66,35 +66,14 @@ struct Signature<'a> {
 impl VerifyingKey {
     /// The key of `name`, which has no space, plus sign or control character.
     pub fn new(name: &str, public: [u8; PUBLIC_BYTES]) -> Result<Self, KeyError> {
-        if !is_name(name) {
-            return Err(KeyError);
-        }
-        let digest = Sha256::new()
-            .chain_update(name)
-            .chain_update(b"\n")
-            .chain_update([ALGORITHM])
-            .chain_update(public)
-            .finalize();
-        let id = *digest.first_chunk().ok_or(KeyError)?;
+        let id = key_id(name, ALGORITHM, &public)?;
         Ok(Self { name: name.to_owned(), id, public })
     }
 
     /// Reads `NAME+ID+KEY`; a line feed may end it.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let line = text.strip_suffix('\n').unwrap_or(text);
-        if line.len() > KEY_BYTES_MAX {
-            return Err(KeyError);
-        }
-        let mut parts = line.splitn(3, '+');
-        let (name, _, key) = match (parts.next(), parts.next(), parts.next()) {
-            (Some(name), Some(id), Some(key)) => (name, id, key),
-            _ => return Err(KeyError),
-        };
-        let bytes = BASE64_STANDARD.decode(key).map_err(|_| KeyError)?;
-        let public = match bytes.split_first() {
-            Some((&ALGORITHM, public)) => public.try_into().map_err(|_| KeyError)?,
-            _ => return Err(KeyError),
-        };
+        let (name, public) = parse_key(line, ALGORITHM)?;
         let key = Self::new(name, public)?;
         if key.to_string() == line { Ok(key) } else { Err(KeyError) }
     }
@@ -118,10 +97,7 @@ impl VerifyingKey {
 /// The verifier key: `NAME+ID+KEY`.
 impl fmt::Display for VerifyingKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut key = vec![ALGORITHM];
-        key.extend_from_slice(&self.public);
-        let id = hex::encode(self.id);
-        write!(formatter, "{}+{id}+{}", self.name, BASE64_STANDARD.encode(key))
+        show_key(formatter, &self.name, self.id, ALGORITHM, &self.public)
     }
 }
 
@@ -168,21 +144,72 @@ impl<'a> Note<'a> {
 /// `text`, which ends with a line feed, signed.
 pub(crate) fn sign(text: &str, signer: &dyn Sign) -> String {
     let key = signer.key();
-    let mut bytes = key.id.to_vec();
-    bytes.extend_from_slice(&signer.sign(text.as_bytes()));
-    format!("{text}\n\u{2014} {} {}\n", key.name, BASE64_STANDARD.encode(bytes))
+    let bytes = signer.sign(text.as_bytes()).to_vec();
+    format!("{text}\n{}", Signature { name: &key.name, id: key.id, bytes }.line())
+}
+
+/// The id of a key of `name`: the beginning of SHA-256(name ‖ 0A ‖ algorithm ‖ key).
+pub(crate) fn key_id(name: &str, algorithm: u8, public: &[u8]) -> Result<[u8; 4], KeyError> {
+    if !is_name(name) {
+        return Err(KeyError);
+    }
+    let digest = Sha256::new()
+        .chain_update(name)
+        .chain_update(b"\n")
+        .chain_update([algorithm])
+        .chain_update(public)
+        .finalize();
+    digest.first_chunk().copied().ok_or(KeyError)
+}
+
+/// The name and the key of `NAME+ID+KEY`. Whether the id is the key's is not looked at.
+pub(crate) fn parse_key(line: &str, algorithm: u8) -> Result<(&str, [u8; PUBLIC_BYTES]), KeyError> {
+    if line.len() > KEY_BYTES_MAX {
+        return Err(KeyError);
+    }
+    let mut parts = line.splitn(3, '+');
+    let (name, _, key) = match (parts.next(), parts.next(), parts.next()) {
+        (Some(name), Some(id), Some(key)) => (name, id, key),
+        _ => return Err(KeyError),
+    };
+    let bytes = BASE64_STANDARD.decode(key).map_err(|_| KeyError)?;
+    match bytes.split_first() {
+        Some((first, public)) if *first == algorithm => {
+            Ok((name, public.try_into().map_err(|_| KeyError)?))
+        }
+        _ => Err(KeyError),
+    }
+}
+
+/// `NAME+ID+KEY`.
+pub(crate) fn show_key(
+    formatter: &mut fmt::Formatter<'_>,
+    name: &str,
+    id: [u8; 4],
+    algorithm: u8,
+    public: &[u8],
+) -> fmt::Result {
+    let mut key = vec![algorithm];
+    key.extend_from_slice(public);
+    write!(formatter, "{name}+{}+{}", hex::encode(id), BASE64_STANDARD.encode(key))
 }
 
 // === impl Signature ===
 
 impl<'a> Signature<'a> {
     /// `— NAME BASE64(id ‖ signature)`. Another kind of signature (a witness's) is longer.
-    fn parse(line: &'a str) -> Option<Self> {
+    pub(crate) fn parse(line: &'a str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix("\u{2014} ")?.split_once(' ')?;
         let decoded = BASE64_STANDARD.decode(encoded).ok()?;
         let (id, bytes) = decoded.split_first_chunk()?;
         let well = is_name(name) && !bytes.is_empty() && bytes.len() <= SIGNATURE_BYTES_MAX;
         well.then(|| Self { name, id: *id, bytes: bytes.to_vec() })
+    }
+
+    /// As [`Signature::parse`] reads it, with its line feed.
+    pub(crate) fn line(&self) -> String {
+        let bytes = [&self.id[..], &self.bytes].concat();
+        format!("\u{2014} {} {}\n", self.name, BASE64_STANDARD.encode(bytes))
     }
 }
 
@@ -194,7 +221,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 
 /// Ed25519, in front of a key and in its id.
 const ALGORITHM: u8 = 1;
-const PUBLIC_BYTES: usize = 32;
+pub(crate) const PUBLIC_BYTES: usize = 32;
 const SIGNATURE_BYTES: usize = 64;
 /// A post-quantum witness's signature is a few thousand bytes long.
 const SIGNATURE_BYTES_MAX: usize = 5_000;

@@ -17,9 +17,9 @@ pub mod verify;
 mod wire;
 
 pub use bulla_proof::{
-    Checkpoint, CheckpointError, Hash, Items, MAX_CHECKPOINT_BYTES, ProveError, Receipt, Sign,
-    SignedCheckpoint, TILE_HASHES, Tile, Tiles, Tree, VerifyingKey, consistency, inclusion,
-    leaf_hash,
+    AnchoredNotes, Checkpoint, CheckpointError, Hash, Items, MAX_CHECKPOINT_BYTES, ProveError,
+    Receipt, Sign, SignedCheckpoint, TILE_HASHES, Tile, Tiles, Tree, VerifyingKey, WitnessKey,
+    consistency, inclusion, leaf_hash, verify_consistency,
 };
 pub use chain::{Chain, ChainBroken, ChainFull};
 pub use clip::clip;
