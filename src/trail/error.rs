@@ -13,8 +13,13 @@ pub enum TrailError {
     Overloaded,
     /// The disk is full, missing or slow, or it failed. A record that was taken may or may not become
     /// durable. Tried again without anybody's doing.
-    #[error("the audit log cannot be written now; look at its disk")]
+    #[error("the audit log cannot be written now; look at its disk, and at its required sinks")]
     Unavailable,
+    /// Somebody outside who must have every record, or see what is signed, is not there.
+    #[error(
+        "a required sink or anchor of the audit log does not answer; look at what the server logs of it"
+    )]
+    Outside,
     /// No further segment can be made: what is left is for management.
     #[error(
         "the audit log's disk is full, and what is left of it is kept for management; free space"

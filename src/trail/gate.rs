@@ -29,6 +29,8 @@ pub(super) struct Gate {
     reserve: AtomicBool,
     waiting_bytes: AtomicUsize,
     refused: AtomicU64,
+    /// How many of those outside that must be there are not.
+    absent: AtomicUsize,
     untold: AtomicU64,
     untold_since_us: AtomicI64,
 }
@@ -51,6 +53,9 @@ impl Gate {
         if self.shut.load(Ordering::Acquire) {
             return Some(TrailError::Unavailable);
         }
+        if self.absent.load(Ordering::Acquire) > 0 {
+            return Some(TrailError::Outside);
+        }
         let keeps_reserve = purpose == Purpose::Use && self.reserve.load(Ordering::Acquire);
         keeps_reserve.then_some(TrailError::Reserved)
     }
@@ -69,6 +74,14 @@ impl Gate {
 
     pub(super) fn is_shut(&self) -> bool {
         self.shut.load(Ordering::Acquire)
+    }
+
+    /// One more, or one less, of those outside that must be there is not.
+    pub(super) fn absent(&self, is_absent: bool) {
+        match is_absent {
+            true => self.absent.fetch_add(1, Ordering::AcqRel),
+            false => self.absent.fetch_sub(1, Ordering::AcqRel),
+        };
     }
 
     pub(super) fn keep_reserve(&self, keep: bool) {

@@ -9,7 +9,7 @@
 //! an await.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
@@ -288,11 +288,12 @@ impl LaneShared {
 
     /// Sees a batch to its end, however long that takes; those who wait for it are told in time.
     async fn hand_over(&self, payloads: Payloads) {
-        let (reply, mut answer) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let count = payloads.count() as u64;
         if self.sender.try_send(Message::Batch(Batch { payloads, reply })).is_err() {
             return self.finish(Err(self.lost()), Payloads::default());
         }
+        let mut answer = pin!(self.trail.outside.answered(answer, count));
         let in_time = tokio::time::timeout(ON_ITS_WAY_MAX, &mut answer).await;
         let answered = match in_time {
             Ok(answered) => answered,
@@ -306,7 +307,7 @@ impl LaneShared {
         };
         match answered {
             Ok(Answer { payloads, outcome }) => {
-                if matches!(outcome, Err(TrailError::Unavailable)) {
+                if matches!(outcome, Err(TrailError::Unavailable | TrailError::Outside)) {
                     self.trail.gate.refuse(count, &*self.trail.clock);
                 }
                 self.finish(outcome, payloads);
@@ -318,7 +319,7 @@ impl LaneShared {
     /// An answer that is late; None when the log closes before it comes.
     async fn late(
         &self,
-        answer: &mut oneshot::Receiver<Answer>,
+        answer: &mut (impl Future<Output = Result<Answer, oneshot::error::RecvError>> + Unpin),
     ) -> Option<Result<Answer, oneshot::error::RecvError>> {
         while !self.trail.gate.is_closing() {
             tokio::select! {

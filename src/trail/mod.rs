@@ -15,6 +15,7 @@ mod error;
 mod gate;
 mod lane;
 mod ledger;
+mod needed;
 mod notary;
 mod notes;
 mod packed;
@@ -47,6 +48,7 @@ pub use disk::{Disk, LogFile, RealDisk};
 pub use error::TrailError;
 pub use gate::{MAX_WAITING_BYTES, Purpose};
 pub use lane::{Append, AppendForReceipt, Lane, MAX_LANE_BYTES, ON_ITS_WAY_MAX};
+pub use needed::{Need, Needed};
 pub use notary::{Notarized, Notary, NotaryError};
 pub use notes::Notes;
 pub use reader::{FrameReader, MAX_READ_BYTES, Segments};
@@ -56,6 +58,7 @@ use counts::Counters;
 use gate::Gate;
 use lane::LaneShared;
 use ledger::Ledger;
+use needed::Outside;
 use packer::Packer;
 use place::{Kind, Place};
 use recovery::Recovered;
@@ -133,6 +136,7 @@ struct Shared {
     catalogue: Arc<Mutex<Catalogue>>,
     counters: Arc<Counters>,
     durable: watch::Sender<u64>,
+    outside: Outside,
     /// The log thread has ended.
     ended: watch::Sender<bool>,
     lanes: Mutex<Vec<std::sync::Weak<LaneShared>>>,
@@ -172,6 +176,7 @@ impl Trail {
             catalogue: Arc::new(Mutex::new(catalogue)),
             counters: Arc::default(),
             durable: watch::Sender::new(recovery.sequence),
+            outside: Outside::default(),
             ended: watch::Sender::new(false),
             lanes: Mutex::new(Vec::new()),
             running_lanes: watch::Sender::new(0),
@@ -236,6 +241,11 @@ impl Trail {
         Segments { shared: Arc::clone(&self.handle.shared) }
     }
 
+    /// Whose log it is.
+    pub fn installation_id(&self) -> [u8; 16] {
+        self.handle.shared.place.installation_id
+    }
+
     /// The last durable sequence, as it grows.
     pub fn durable(&self) -> watch::Receiver<u64> {
         self.handle.shared.durable.subscribe()
@@ -249,6 +259,11 @@ impl Trail {
             spare_segments: shared.spares.ready(),
             ..shared.counters.now()
         }
+    }
+
+    /// From now on somebody outside is needed as well. Until it says that it is there, calls are refused.
+    pub fn need(&self, need: Need) -> Needed {
+        Needed::new(&self.handle.shared, need)
     }
 
     /// How many bytes of records wait for the disk.

@@ -2,6 +2,7 @@
 
 mod disk;
 mod faults;
+mod needed;
 mod segments;
 
 use std::future::Future;
