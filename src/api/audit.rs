@@ -67,7 +67,7 @@ impl audit_server::Audit for Api {
     ) -> Result<Response<kms::GetCheckpointResponse>, Status> {
         self.perform(
             request,
-            |_| Ok(GetCheckpoint),
+            |asked| Ok(GetCheckpoint { cosigned: asked.cosigned }),
             |(checkpoint, key)| kms::GetCheckpointResponse {
                 checkpoint: checkpoint.as_bytes().to_vec(),
                 verifier_key: key.to_string(),

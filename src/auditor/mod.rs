@@ -13,7 +13,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::audit::verify::{Segmented, Verified, Verifier, VerifyError};
-use crate::audit::{MAX_CHECKPOINT_BYTES, VerifyingKey, installation_of};
+use crate::audit::{
+    AnchoredNotes, MAX_CHECKPOINT_BYTES, SignedCheckpoint, VerifyingKey, WitnessKey,
+    installation_of,
+};
 use crate::trail::CopiedSegments;
 
 pub use crate::audit::verify::{Finding, What};
@@ -22,7 +25,7 @@ use folder::Beside;
 use window::SegmentFiles;
 
 /// What is verified, and against what.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Copied {
     /// The data directory, with the folder `audit`.
     pub directory: PathBuf,
@@ -30,13 +33,22 @@ pub struct Copied {
     pub public_key: PathBuf,
     /// Files with checkpoints that were kept elsewhere.
     pub checkpoints: Vec<PathBuf>,
+    /// Files that an anchor appended checkpoints to: each of them must be on the log.
+    pub anchors: Vec<PathBuf>,
+    /// Witnesses that are trusted.
+    pub witnesses: Vec<WitnessKey>,
+    /// How many of them must have signed a checkpoint.
+    pub quorum: usize,
 }
 
 /// What verification showed.
 #[derive(Clone, Debug)]
 pub enum Shown {
-    /// All of it is as it was written.
-    Whole(Verified),
+    /// All of it is as it was written, and so many records are in a checkpoint that enough witnesses
+    /// have signed.
+    Whole(Verified, u64),
+    /// All of it is as it was written, and fewer witnesses than were asked for have signed anything.
+    Unwitnessed(Verified),
     /// Something was done to it.
     Bad(Finding),
 }
@@ -74,17 +86,55 @@ pub fn verify(copied: &Copied, progress: &mut dyn FnMut(u64, u64)) -> Result<Sho
         io::ErrorKind::NotFound => AuditorError::NotALog(copied.directory.clone()),
         _ => read_failed(&folder, error),
     })?;
-    let outside = copied.checkpoints.iter().map(|path| read_checkpoint(path));
-    let verifier = Verifier::new(installation_id, key, outside.collect::<Result<_, _>>()?);
+    let notes = kept_outside(copied, &folder)?;
+    let witnessed = witnessed(copied, &folder, &notes);
+    let verifier = Verifier::new(installation_id, key, notes);
     let mut beside = Beside::open(&folder)?;
     let progress = RefCell::new(progress);
     let told = |read: u64, length: u64| (progress.borrow_mut())(read, length);
     let mut log = Segmented::new(installation_id, SegmentFiles::new(folder, segments, &told));
     match verifier.run(&mut log, &mut beside) {
-        Ok(verified) => Ok(Shown::Whole(verified)),
+        Ok(verified) => Ok(match witnessed {
+            Some(witnessed) => Shown::Whole(verified, witnessed),
+            None => Shown::Unwitnessed(verified),
+        }),
         Err(VerifyError::Found(finding)) => Ok(Shown::Bad(finding)),
         Err(VerifyError::Log(error)) => Err(error),
     }
+}
+
+/// Every note that is not beside the log in its order: each is compared with the log.
+fn kept_outside(copied: &Copied, folder: &Path) -> Result<Vec<Vec<u8>>, AuditorError> {
+    let mut notes = Vec::new();
+    for path in &copied.checkpoints {
+        notes.push(read_checkpoint(path)?);
+    }
+    for path in &copied.anchors {
+        let text = fs::read_to_string(path).map_err(|source| read_failed(path, source))?;
+        // A piece of a note that was not finished says nothing.
+        let whole = AnchoredNotes::new(&text).map(String::into_bytes);
+        notes.extend(whole.filter(|note| SignedCheckpoint::claimed(note).is_ok()));
+    }
+    let cosigned = folder.join("cosigned");
+    if cosigned.exists() {
+        notes.push(read_checkpoint(&cosigned)?);
+    }
+    Ok(notes)
+}
+
+/// How many records the largest checkpoint covers that enough witnesses have signed; 0 where nobody
+/// asked, and None where there is none.
+fn witnessed(copied: &Copied, folder: &Path, notes: &[Vec<u8>]) -> Option<u64> {
+    if copied.witnesses.is_empty() {
+        return Some(0);
+    }
+    let newest = read_checkpoint(&folder.join("checkpoint")).ok();
+    let notes = notes.iter().chain(&newest);
+    let signed = notes.filter(|note| {
+        let count = copied.witnesses.iter().filter(|witness| witness.has_signed(note)).count();
+        count >= copied.quorum
+    });
+    signed.filter_map(|note| Some(SignedCheckpoint::claimed(note).ok()?.size)).max()
 }
 
 fn read_key(path: &Path) -> Result<VerifyingKey, AuditorError> {

@@ -9,10 +9,21 @@ use serde_json::json;
 
 /// Verifies the copy that `arguments` name.
 pub(super) fn run(arguments: VerifyArguments, output: OutputArguments) -> ExitCode {
+    let witnesses = match arguments.witness_keys() {
+        Ok(witnesses) => witnesses,
+        Err(problem) => {
+            let _ = writeln!(std::io::stderr(), "error: {problem}");
+            return ExitCode::from(Exit::Usage as u8);
+        }
+    };
+    let quorum = arguments.quorum.unwrap_or(witnesses.len());
     let copied = Copied {
         directory: arguments.directory.unwrap_or_default(),
         public_key: arguments.public_key,
         checkpoints: arguments.checkpoint,
+        anchors: arguments.anchor,
+        witnesses,
+        quorum,
     };
     let shows = std::io::stderr().is_terminal();
     let mut told = 0;
@@ -28,14 +39,14 @@ pub(super) fn run(arguments: VerifyArguments, output: OutputArguments) -> ExitCo
         let _ = writeln!(std::io::stderr());
     }
     match shown {
-        Ok(shown) => answer(&shown, output),
+        Ok(shown) => answer(&shown, quorum, output),
         Err(error) => failed(&error),
     }
 }
 
-fn answer(shown: &Shown, output: OutputArguments) -> ExitCode {
+fn answer(shown: &Shown, quorum: usize, output: OutputArguments) -> ExitCode {
     let (table, json, exit) = match shown {
-        Shown::Whole(verified) => {
+        Shown::Whole(verified, witnessed) => {
             let (size, proven, checkpoints) =
                 (verified.size, verified.proven, verified.checkpoints);
             let name = verified.key.name();
@@ -46,11 +57,26 @@ fn answer(shown: &Shown, output: OutputArguments) -> ExitCode {
             if proven < size {
                 table.push_str("no checkpoint covers the records after the signed ones\n");
             }
+            if quorum > 0 {
+                table.push_str(&format!("witnessed    {witnessed}\n"));
+            }
             let json = json!({
-                "verifies": true, "records": size, "signed": proven, "checkpoints": checkpoints,
+                "verifies": true, "witnessed": witnessed, "records": size, "signed": proven, "checkpoints": checkpoints,
                 "verifier_key": verified.key.to_string(),
             });
             (table, json, ExitCode::SUCCESS)
+        }
+        Shown::Unwitnessed(verified) => {
+            let table = format!(
+                "the audit log of {} verifies, and no checkpoint of it has the signatures of {quorum} \
+                 of these witnesses\n",
+                verified.key.name()
+            );
+            let json = json!({
+                "verifies": false, "what": "NOT_WITNESSED", "signed": verified.proven,
+                "text": table.trim_end(),
+            });
+            (table, json, ExitCode::from(Exit::Data as u8))
         }
         Shown::Bad(finding) => {
             let table = format!(

@@ -12,7 +12,10 @@ use super::perform::{About, Act, Office, UseCase};
 use super::refusal::Refusal;
 
 /// The newest checkpoint, and the key that it is signed with.
-pub struct GetCheckpoint;
+pub struct GetCheckpoint {
+    /// Of those that witnesses have signed.
+    pub cosigned: bool,
+}
 
 /// One record as it stands in the log.
 pub struct GetRecord {
@@ -69,8 +72,12 @@ impl UseCase for GetCheckpoint {
 
     async fn act(self, act: &mut Act<'_>) -> Result<Self::Reply, Refusal> {
         let notarized = notarized(act.office)?;
-        let checkpoint = notarized.checkpoint().ok_or(NotaryError::NotYet)?;
-        Ok((checkpoint, notarized.key()))
+        let found = if self.cosigned { notarized.cosigned() } else { notarized.checkpoint() };
+        let none = || match self.cosigned {
+            true => Refusal::invalid("cosigned", "no witness has signed a checkpoint yet"),
+            false => NotaryError::NotYet.into(),
+        };
+        Ok((found.ok_or_else(none)?, notarized.key()))
     }
 }
 

@@ -6,6 +6,7 @@
 //! at start the newest one must be a beginning of the log, or the log was cut off or replaced, and
 //! nothing starts. While it runs, its own failures are counted and told, and stop nobody.
 
+mod cosigned;
 mod folder;
 
 use std::io;
@@ -17,6 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::{FrameReader, Trail, TrailError};
 use crate::audit::{
@@ -24,6 +26,7 @@ use crate::audit::{
     Tiles, Tree, VerifyingKey, consistency, inclusion, leaf_hash, rotated_key,
 };
 
+use cosigned::Cosigned;
 use folder::Folder;
 
 /// The notary, at work. Dropping it ends it after a last checkpoint.
@@ -40,6 +43,8 @@ pub struct Notarized {
     signed: Mutex<Option<Arc<Signed>>>,
     failures: AtomicU64,
     signer: Mutex<Signers>,
+    cosigned: Cosigned,
+    size: watch::Sender<u64>,
 }
 
 /// Who signs now, and who will from the log's record of it on.
@@ -98,6 +103,9 @@ pub enum NotaryError {
         /// By the checkpoint.
         signed: u64,
     },
+    /// A witness did not sign what it was shown.
+    #[error("the witness's signature is not taken: {0}")]
+    Cosignature(CheckpointError),
     /// Nothing is signed yet, or not as much as was asked for.
     #[error("no checkpoint covers that record yet")]
     NotYet,
@@ -139,12 +147,19 @@ impl Notary {
         folder.publish_key(current.key())?;
         let mut keys = vec![current.key().clone()];
         keys.extend(next.as_ref().map(|next| next.key().clone()));
+        let cosigned = Cosigned::read(&folder, &keys)?;
+        let (signed, found) = (cosigned.size(), *trail.durable().borrow());
+        if signed > found {
+            return Err(NotaryError::CutOff { signed, found });
+        }
         let notarized = Arc::new(Notarized {
             trail: trail.clone(),
             folder,
             signed: Mutex::new(None),
             failures: AtomicU64::new(0),
             signer: Mutex::new(Signers { current, next }),
+            cosigned,
+            size: watch::Sender::new(0),
         });
         let (tree, head, key) = resume(&trail, &notarized.folder, keys)?;
         notarized.folder.remember_edges(&tree);
@@ -189,9 +204,15 @@ impl Drop for Notary {
 // === impl Notarized ===
 
 impl Notarized {
-    /// The newest checkpoint.
+    /// The newest checkpoint, with those signatures of witnesses that are there already.
     pub fn checkpoint(&self) -> Option<SignedCheckpoint> {
-        self.signed.lock().as_ref().map(|signed| signed.checkpoint.clone())
+        let newest = self.signed.lock().as_ref().map(|signed| signed.checkpoint.clone())?;
+        Some(self.cosigned.of(&newest).unwrap_or(newest))
+    }
+
+    /// How many records the newest checkpoint covers, as it grows.
+    pub fn size(&self) -> watch::Receiver<u64> {
+        self.size.subscribe()
     }
 
     /// The key that signs now.
@@ -362,6 +383,7 @@ impl Work {
         self.signed_size = self.tree.size();
         let signed = Signed { checkpoint: signed, tree: self.tree.clone() };
         *self.notarized.signed.lock() = Some(Arc::new(signed));
+        self.notarized.size.send_replace(self.signed_size);
         Ok(())
     }
 }

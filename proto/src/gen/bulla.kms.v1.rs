@@ -10975,7 +10975,11 @@ pub struct TailRecordsResponse {
     pub record: ::core::option::Option<Record>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetCheckpointRequest {}
+pub struct GetCheckpointRequest {
+    /// The newest of those that witnesses have signed, rather than the newest of all.
+    #[prost(bool, tag = "1")]
+    pub cosigned: bool,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetCheckpointResponse {
     /// A C2SP signed note with a C2SP checkpoint; docs/audit.md has the form.

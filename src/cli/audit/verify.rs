@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use bulla_client::{Client, kms};
 use bulla_proof::{
-    Hash, MAX_CHECKPOINT_BYTES, SignedCheckpoint, VerifyingKey, leaf_hash, verify_consistency,
-    verify_inclusion,
+    AnchoredNotes, Hash, MAX_CHECKPOINT_BYTES, SignedCheckpoint, VerifyingKey, WitnessKey,
+    leaf_hash, verify_consistency, verify_inclusion,
 };
 use sha2::{Digest, Sha256};
 
@@ -35,6 +35,15 @@ pub struct VerifyArguments {
     /// A checkpoint that was kept elsewhere; may be repeated
     #[arg(long, value_name = "FILE", requires = "directory")]
     pub checkpoint: Vec<PathBuf>,
+    /// A file that an anchor appends checkpoints to: each must be on the log; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub anchor: Vec<PathBuf>,
+    /// A witness's verifier key, NAME+ID+KEY: a checkpoint must be signed by it; may be repeated
+    #[arg(long, value_name = "VKEY")]
+    pub witness: Vec<String>,
+    /// How many of the witnesses must have signed [default: all]
+    #[arg(long, value_name = "N", requires = "witness")]
+    pub quorum: Option<usize>,
     /// Where the last checkpoint that was seen is kept (made with mode 0600)
     #[arg(long, value_name = "FILE", required_unless_present = "directory")]
     #[arg(conflicts_with = "directory")]
@@ -47,17 +56,49 @@ pub struct VerifyArguments {
     pub receipts: Option<PathBuf>,
 }
 
+// === impl VerifyArguments ===
+
+impl VerifyArguments {
+    /// The witnesses, each once, of which there are as many as must have signed.
+    pub fn witness_keys(&self) -> Result<Vec<WitnessKey>, String> {
+        let mut keys: Vec<WitnessKey> = Vec::new();
+        for text in &self.witness {
+            let key = WitnessKey::parse(text)
+                .map_err(|_| format!("{text:?} is no verifier key of a witness"))?;
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        match self.quorum {
+            Some(quorum) if !(1..=keys.len()).contains(&quorum) => {
+                Err("--quorum must be from 1 to the number of witnesses".to_owned())
+            }
+            _ => Ok(keys),
+        }
+    }
+}
+
 /// Verifies what the server says.
 pub(super) async fn verify(session: &Session, arguments: VerifyArguments) -> Result<(), Failure> {
     let key = read_key(&arguments.public_key)?;
+    let witnesses =
+        arguments.witness_keys().map_err(|problem| Failure::new(Exit::Usage, problem))?;
+    let quorum = arguments.quorum.unwrap_or(witnesses.len());
     let state = arguments.state.unwrap_or_default();
     let client = session.client().await?;
-    let response = client.get_checkpoint(kms::GetCheckpointRequest {}).await?;
+    let response = client.get_checkpoint(kms::GetCheckpointRequest::default()).await?;
     let signed = opened(&response.checkpoint, &key)?;
     let seen = read_seen(&state, &key)?;
     if let Some(seen) = &seen {
         follows(&client, seen, &signed).await?;
     }
+    for path in &arguments.anchor {
+        anchored(&client, path, &key, &signed).await?;
+    }
+    let witnessed = match quorum {
+        0 => None,
+        _ => Some(witnessed(&client, &key, &signed, &witnesses, quorum).await?),
+    };
     let records = own_records(&client, &signed, arguments.after_sequence).await?;
     let receipts = match &arguments.receipts {
         Some(path) => receipts::check(&client, path, &signed).await?,
@@ -71,23 +112,26 @@ pub(super) async fn verify(session: &Session, arguments: VerifyArguments) -> Res
         ("records", Json::Integer(size.into())),
         ("own_records", Json::Integer(records.into())),
         ("last_seen_records", Json::Integer(last_seen.into())),
+        ("witnessed_records", Json::Integer(witnessed.unwrap_or(0).into())),
         ("receipts", Json::Integer(receipts.into())),
     ]);
     session.printer.answer(&json, || {
-        record(&[
+        let mut lines = vec![
             ("log", key.name().to_owned()),
             ("records", size.to_string()),
             ("own_records", records.to_string()),
             ("last_seen_records", last_seen.to_string()),
             ("receipts", receipts.to_string()),
-        ])
+        ];
+        lines.extend(witnessed.map(|records| ("witnessed_records", records.to_string())));
+        record(&lines)
     })
 }
 
 /// Prints the newest checkpoint as it is.
 pub(super) async fn checkpoint(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
-    let response = client.get_checkpoint(kms::GetCheckpointRequest {}).await?;
+    let response = client.get_checkpoint(kms::GetCheckpointRequest::default()).await?;
     session
         .printer
         .message(&response, |_| String::from_utf8_lossy(&response.checkpoint).into_owned())
@@ -96,7 +140,7 @@ pub(super) async fn checkpoint(session: &Session) -> Result<(), Failure> {
 /// Prints the verifier key that the server says it signs with.
 pub(super) async fn key(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
-    let response = client.get_checkpoint(kms::GetCheckpointRequest {}).await?;
+    let response = client.get_checkpoint(kms::GetCheckpointRequest::default()).await?;
     let key = VerifyingKey::parse(&response.verifier_key)
         .map_err(|_| Failure::new(Exit::Internal, "the server's verifier key is none"))?;
     session.printer.message(&response, |_| format!("{key}\n"))
@@ -111,6 +155,46 @@ pub(super) async fn show(session: &Session, sequence: u64) -> Result<(), Failure
         let shown = response.record.as_ref().map(line).unwrap_or_default();
         format!("{}{shown}", super::headings())
     })
+}
+
+/// That every checkpoint in an anchor's file is the beginning of `signed`.
+async fn anchored(
+    client: &Client,
+    path: &Path,
+    key: &VerifyingKey,
+    signed: &SignedCheckpoint,
+) -> Result<(), Failure> {
+    let text = fs::read_to_string(path).map_err(|error| Failure::input(path, &error))?;
+    for note in AnchoredNotes::new(&text) {
+        // A piece of a note that was not finished says nothing.
+        if SignedCheckpoint::claimed(note.as_bytes()).is_ok() {
+            follows(client, &opened(note.as_bytes(), key)?, signed).await?;
+        }
+    }
+    Ok(())
+}
+
+/// How many records the checkpoint covers that witnesses have signed: enough of them, and it is the
+/// beginning of `signed`.
+async fn witnessed(
+    client: &Client,
+    key: &VerifyingKey,
+    signed: &SignedCheckpoint,
+    witnesses: &[WitnessKey],
+    quorum: usize,
+) -> Result<u64, Failure> {
+    let asked = kms::GetCheckpointRequest { cosigned: true };
+    let cosigned = opened(&client.get_checkpoint(asked).await?.checkpoint, key)?;
+    let count = cosigned.cosignatures(witnesses);
+    if count < quorum {
+        return Err(bad(format!("{count} of these witnesses have signed the log, not {quorum}")));
+    }
+    // It may be newer by a second than what was asked for first.
+    match cosigned.checkpoint().size > signed.checkpoint().size {
+        true => follows(client, signed, &cosigned).await?,
+        false => follows(client, &cosigned, signed).await?,
+    }
+    Ok(cosigned.checkpoint().size)
 }
 
 /// That `signed` is not older than `seen`, nor another log.

@@ -17,7 +17,7 @@ pub(super) async fn show(
     callers: &Callers<'_>,
     narrator: &dyn Narrator,
 ) -> Result<(), Failure> {
-    let signed = callers.auditor().get_checkpoint(kms::GetCheckpointRequest {}).await?;
+    let signed = callers.auditor().get_checkpoint(kms::GetCheckpointRequest::default()).await?;
     folder.write("audit.pub", &format!("{}\n", signed.verifier_key))?;
     let copy = folder.file("audit-copy");
     // The checkpoints first: the log only grows, so that it covers them.

@@ -1,4 +1,4 @@
-//! The notary's files: `checkpoint`, `checkpoints`, `key.pub` and `tile/` (C2SP `tlog-tiles`) in one
+//! The notary's files: `checkpoint`, `checkpoints`, `cosigned`, `key.pub` and `tile/` (C2SP `tlog-tiles`) in one
 //! folder, for their owner only. A file is replaced as a whole or not at all.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -15,6 +15,7 @@ use crate::audit::{Hash, MAX_CHECKPOINT_BYTES, TILE_HASHES, Tile, Tree, Verifyin
 pub(super) struct Folder {
     path: PathBuf,
     edges: Mutex<Vec<Tile>>,
+    cosigning: Mutex<()>,
 }
 
 // === impl Folder ===
@@ -25,7 +26,8 @@ impl Folder {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(path).map_err(|error| failed("make", path, error))?;
-        let folder = Self { path: path.to_owned(), edges: Mutex::default() };
+        let folder =
+            Self { path: path.to_owned(), edges: Mutex::default(), cosigning: Mutex::default() };
         folder.mend_checkpoints()?;
         Ok(folder)
     }
@@ -36,7 +38,20 @@ impl Folder {
 
     /// The newest checkpoint, whoever wrote it.
     pub(super) fn read_checkpoint(&self) -> Result<Option<Vec<u8>>, NotaryError> {
-        let path = self.checkpoint_file();
+        self.read_note(self.checkpoint_file())
+    }
+
+    /// The checkpoint that witnesses have signed, whoever wrote it.
+    pub(super) fn read_cosigned(&self) -> Result<Option<Vec<u8>>, NotaryError> {
+        self.read_note(self.path.join(COSIGNED))
+    }
+
+    pub(super) fn write_cosigned(&self, bytes: &[u8]) -> Result<(), NotaryError> {
+        let _writing = self.cosigning.lock();
+        self.replace(&self.path.join(COSIGNED), bytes)
+    }
+
+    fn read_note(&self, path: PathBuf) -> Result<Option<Vec<u8>>, NotaryError> {
         let mut bytes = Vec::new();
         match File::open(&path) {
             Ok(file) => {
@@ -205,5 +220,6 @@ fn failed(doing: &'static str, path: &Path, source: io::Error) -> NotaryError {
     NotaryError::Io { doing, path: path.to_owned(), source }
 }
 
+const COSIGNED: &str = "cosigned";
 /// Longer than the longest note, with the beginning of the one before it.
 const TAIL_BYTES: u64 = 2 * MAX_CHECKPOINT_BYTES as u64;
