@@ -22,5 +22,6 @@ pub mod policy;
 pub mod rotation;
 pub mod server;
 pub mod service;
+pub mod sinks;
 pub mod store;
 pub mod trail;

@@ -215,6 +215,7 @@ fn told(error: &ServerError) -> ExitCode {
         | ServerError::Custody(_)
         | ServerError::Trail { .. }
         | ServerError::Notary(_)
+        | ServerError::Outside(_)
         | ServerError::Listen { .. }
         | ServerError::Unended(_)
         | ServerError::Refused(_) => Exit::Unavailable,

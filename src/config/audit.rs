@@ -1,7 +1,10 @@
 //! `[audit]`: how the audit log is kept, and what of a call is in it. Never whether: every call is.
 
+use std::path::Path;
+
 use serde::Deserialize;
 
+use super::sinks::{self, Anchor, Sink};
 use super::{ConfigError, setting};
 
 /// How the audit log is kept.
@@ -12,11 +15,21 @@ pub struct Audit {
     pub segment_bytes: u64,
     /// Keys of encryption contexts whose values are recorded as hashes; `*` is every key.
     pub hashed_context_keys: Vec<String>,
+    /// Where else every record goes.
+    pub sinks: Vec<Sink>,
+    /// Where checkpoints go.
+    pub anchors: Vec<Anchor>,
 }
 
 // === impl Audit ===
 
 impl Audit {
+    pub(super) fn resolve(mut self, base: &Path) -> Self {
+        self.sinks.iter_mut().for_each(|sink| sink.resolve(base));
+        self.anchors.iter_mut().for_each(|anchor| anchor.resolve(base));
+        self
+    }
+
     pub(super) fn checked(&self) -> Result<(), ConfigError> {
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
             let problem = format!("must be from {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}");
@@ -29,13 +42,18 @@ impl Audit {
         if self.hashed_context_keys.iter().any(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
             return Err(setting(name, "a key must be 1 to 255 bytes"));
         }
-        Ok(())
+        sinks::checked(&self.sinks, &self.anchors)
     }
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { segment_bytes: 64 * 1024 * 1024, hashed_context_keys: Vec::new() }
+        Self {
+            segment_bytes: 64 * 1024 * 1024,
+            hashed_context_keys: Vec::new(),
+            sinks: Vec::new(),
+            anchors: Vec::new(),
+        }
     }
 }
 

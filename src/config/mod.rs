@@ -6,6 +6,7 @@
 mod audit;
 mod issuers;
 mod rotation;
+mod sinks;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 pub use audit::Audit;
 pub use issuers::Issuer;
 pub use rotation::Rotation;
+pub use sinks::{Anchor, AnchorKind, Peer, Sink, SinkKind};
 pub use tokens::{TokenAlgorithm, Tokens};
 
 /// The whole configuration.
@@ -406,7 +408,7 @@ impl File {
             service_accounts: self.service_accounts,
             limits: self.limits,
             rotation: self.rotation,
-            audit: self.audit,
+            audit: self.audit.resolve(base),
             tokens: self.tokens,
             memory_lock: self.memory_lock,
             clock_ahead_file: self.clock_ahead_file.map(|file| base.join(file)),

@@ -77,3 +77,45 @@ fn a_missing_file_is_named() {
     let error = Config::load(Path::new("/nowhere/bulla.toml"), |_| None).unwrap_err();
     assert!(error.to_string().contains("/nowhere/bulla.toml"));
 }
+
+/// With this after the table `[audit]`'s heading.
+fn audited(audit: &str) -> Result<Config, ConfigError> {
+    load(&GOOD.replace("[seal]", &format!("[audit]\n{audit}\n[seal]")))
+}
+
+#[test]
+fn h06_i04_a_sink_or_anchor_has_what_its_kind_needs_and_speaks_tls_or_to_this_machine() {
+    let sink = |rest: &str| format!("[[audit.sinks]]\nname = \"one\"\n{rest}");
+    let anchor = |rest: &str| format!("[[audit.anchors]]\nname = \"one\"\n{rest}");
+    let syslog = "kind = \"syslog\"\naddress = \"logs:6514\"\n";
+    let good = audited(
+        &(sink(&format!("{syslog}ca_file = \"ca.pem\"\n"))
+            + &anchor("kind = \"file\"\npath = \"/mnt/far/checkpoints\"\nrequired = true\n")),
+    );
+    let audit = good.unwrap().audit;
+    assert_eq!((audit.sinks.len(), audit.anchors.len()), (1, 1));
+    assert!(audit.sinks.iter().all(|sink| !sink.required && sink.message_bytes_max == 8_192));
+    assert!(audit.sinks.iter().all(|sink| sink.peer.ca_file.as_ref().unwrap().is_absolute()));
+    assert!(audit.anchors.iter().all(|anchor| anchor.age_seconds_max == 60));
+    let twice = sink("kind = \"file\"\npath = \"a\"\n");
+    for wrong in [
+        sink("kind = \"file\"\n"),
+        sink("kind = \"file\"\npath = \"a\"\nca_file = \"ca.pem\"\n"),
+        sink("kind = \"file\"\npath = \"a\"\nrotate_bytes = 1\n"),
+        sink("kind = \"other\"\npath = \"a\"\n"),
+        sink("kind = \"file\"\npath = \"a\"\nunknown = 1\n"),
+        sink(&twice.replace("one", "../one")),
+        format!("{twice}{twice}"),
+        // Neither TLS nor this machine alone.
+        sink(syslog),
+        sink(&format!("{syslog}ca_file = \"ca.pem\"\nplaintext_to_loopback = true\n")),
+        sink(&format!("{syslog}ca_file = \"ca.pem\"\nkey_file = \"key.pem\"\n")),
+        anchor("kind = \"command\"\ncommand = [\"anchor\"]\n"),
+        anchor("kind = \"command\"\ncommand = []\n"),
+        anchor("kind = \"http\"\nca_file = \"ca.pem\"\n"),
+        anchor("kind = \"witness\"\naddress = \"https://w\"\nca_file = \"ca.pem\"\n"),
+        anchor("kind = \"file\"\npath = \"a\"\nage_seconds_max = 1\n"),
+    ] {
+        assert!(audited(&wrong).is_err(), "{wrong}");
+    }
+}

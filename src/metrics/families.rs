@@ -2,8 +2,12 @@
 //!
 //! `docs/operations.md` has the same table, and a test proves that neither has a row more.
 
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+
 use super::{
-    Commit, Deferral, Due, Metrics, Outcome, REASONS, Readings, Turn, VERSION_STEPS, read,
+    Commit, Deferral, Due, Metrics, Outcome, PlaceCounts, REASONS, Readings, Turn, VERSION_STEPS,
+    read,
 };
 use crate::keys::Trigger;
 
@@ -37,14 +41,14 @@ pub enum Kind {
 
 /// One line of the page.
 pub(super) struct Sample {
-    pub(super) labels: Vec<(&'static str, &'static str)>,
+    pub(super) labels: Vec<(&'static str, Cow<'static, str>)>,
     pub(super) value: u64,
 }
 
 /// The table.
 pub const FAMILIES: &[Family] = &[
     of(Kind::Info, "build", "The running program: its version.", |_, _| {
-        vec![Sample { labels: vec![("version", env!("CARGO_PKG_VERSION"))], value: 1 }]
+        vec![Sample { labels: vec![("version", env!("CARGO_PKG_VERSION").into())], value: 1 }]
     }),
     of(
         Kind::Counter,
@@ -162,6 +166,58 @@ pub const FAMILIES: &[Family] = &[
         "Times that the audit log's tree or a checkpoint could not be written, or the log not be read.",
         |_, now| one(now.audit_notary_failures),
     ),
+    of(
+        Kind::Gauge,
+        "audit_sink_up",
+        "1 if the sink answered when it was last tried.",
+        |metrics, _| by_place("sink", &metrics.sinks, PlaceCounts::is_up),
+    ),
+    of(
+        Kind::Gauge,
+        "audit_sink_lag",
+        "How many durable audit records the sink does not have yet.",
+        |metrics, now| {
+            let lag = |sink: &PlaceCounts| now.audit_sequence.saturating_sub(sink.all_up_to());
+            by_place("sink", &metrics.sinks, lag)
+        },
+    ),
+    of(
+        Kind::Counter,
+        "audit_sink_records",
+        "Audit records that were sent to the sink. Those sent twice count twice.",
+        |metrics, _| by_place("sink", &metrics.sinks, PlaceCounts::all_sent),
+    ),
+    of(
+        Kind::Counter,
+        "audit_sink_failures",
+        "Times that the sink could not be reached or did not take what was sent.",
+        |metrics, _| by_place("sink", &metrics.sinks, PlaceCounts::all_failures),
+    ),
+    of(
+        Kind::Counter,
+        "audit_sink_rejected",
+        "Audit records that a best-effort sink refuses to take for ever, and that were passed over.",
+        |metrics, _| by_place("sink", &metrics.sinks, PlaceCounts::all_rejected),
+    ),
+    of(
+        Kind::Gauge,
+        "audit_anchor_records",
+        "How many audit records the newest checkpoint covers that the anchor has.",
+        |metrics, _| by_place("anchor", &metrics.anchors, PlaceCounts::all_up_to),
+    ),
+    with_unit(
+        Kind::Time,
+        "audit_anchor_age",
+        "seconds",
+        "For how long there have been checkpoints that the anchor does not have. 0 when it has the newest.",
+        |metrics, _| by_place("anchor", &metrics.anchors, PlaceCounts::waited_ms),
+    ),
+    of(
+        Kind::Counter,
+        "audit_anchor_failures",
+        "Times that the anchor did not take a checkpoint.",
+        |metrics, _| by_place("anchor", &metrics.anchors, PlaceCounts::all_failures),
+    ),
 ];
 
 // === impl Family ===
@@ -200,7 +256,22 @@ fn by_word<'a>(
     counters: impl IntoIterator<Item = &'a std::sync::atomic::AtomicU64>,
 ) -> Vec<Sample> {
     let counted = words.into_iter().zip(counters);
-    counted.map(|(word, it)| Sample { labels: vec![(label, word)], value: read(it) }).collect()
+    counted
+        .map(|(word, it)| Sample { labels: vec![(label, word.into())], value: read(it) })
+        .collect()
+}
+
+fn by_place(
+    label: &'static str,
+    places: &OnceLock<Vec<Arc<PlaceCounts>>>,
+    value: impl Fn(&PlaceCounts) -> u64,
+) -> Vec<Sample> {
+    let places = places.get().into_iter().flatten();
+    let sample = |place: &Arc<PlaceCounts>| Sample {
+        labels: vec![(label, place.name().to_owned().into())],
+        value: value(place),
+    };
+    places.map(sample).collect()
 }
 
 /// Each method's OK from the start, so that its first call is seen as a rise; errors once there are
@@ -211,8 +282,8 @@ fn requests(metrics: &Metrics) -> Vec<Sample> {
         for (place, (reason, counter)) in REASONS.iter().zip(row).enumerate() {
             let value = read(counter);
             if place == 0 || value > 0 {
-                samples
-                    .push(Sample { labels: vec![("method", method), ("reason", reason)], value });
+                let labels = vec![("method", (*method).into()), ("reason", (*reason).into())];
+                samples.push(Sample { labels, value });
             }
         }
     }
@@ -223,7 +294,8 @@ fn rotations(metrics: &Metrics) -> Vec<Sample> {
     let mut samples = Vec::new();
     for (trigger, row) in Trigger::ALL.iter().zip(&metrics.rotations) {
         for (outcome, counter) in Outcome::ALL.iter().zip(row) {
-            let labels = vec![("trigger", trigger.name()), ("outcome", outcome.name())];
+            let labels =
+                vec![("trigger", trigger.name().into()), ("outcome", outcome.name().into())];
             samples.push(Sample { labels, value: read(counter) });
         }
     }

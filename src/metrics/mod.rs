@@ -6,13 +6,16 @@
 //! clock or a disk. What others count, the page is given ([`Readings`]).
 
 mod families;
+mod outside;
 mod page;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::keys::Trigger;
 
 pub use families::{FAMILIES, Family, Kind};
+pub use outside::PlaceCounts;
 pub use page::CONTENT_TYPE;
 
 /// Every reason that an answer can be counted under: OK, those of `google.rpc.ErrorInfo`, and two for
@@ -69,6 +72,8 @@ pub struct Metrics {
     deferred: [AtomicU64; Deferral::ALL.len()],
     holds_lease: AtomicU64,
     last_turn_unix_ms: AtomicU64,
+    sinks: OnceLock<Vec<Arc<PlaceCounts>>>,
+    anchors: OnceLock<Vec<Arc<PlaceCounts>>>,
 }
 
 /// What others count and the page shows besides.
@@ -92,6 +97,8 @@ pub struct Readings {
     pub audit_refused: u64,
     /// How often since the start the tree over the audit log or a checkpoint could not be written.
     pub audit_notary_failures: u64,
+    /// The last durable audit record.
+    pub audit_sequence: u64,
 }
 
 /// How the scheduler of this program stands.

@@ -32,6 +32,7 @@ fn the_page_is_written_as_openmetrics_has_it() {
         audit_spare_segments: 1,
         audit_poisoned_segments: 4,
         audit_refused: 5,
+        audit_sequence: 0,
         audit_notary_failures: 6,
     };
     let page = page(&metrics, readings);

@@ -56,6 +56,9 @@ pub enum ServerError {
     /// What is signed about the audit log cannot be used, or says that the log is not whole.
     #[error(transparent)]
     Notary(#[from] NotaryError),
+    /// A sink or an anchor of the audit log cannot be used, or says that the log is not whole.
+    #[error(transparent)]
+    Outside(#[from] crate::sinks::OutsideError),
     /// The key that signs checkpoints cannot be used.
     #[error(transparent)]
     CheckpointKey(#[from] crate::auth::CheckpointKeyError),

@@ -12,6 +12,7 @@ mod gate;
 mod limits;
 mod listen;
 mod notary;
+mod outside;
 mod runtimes;
 mod serve;
 mod tls;

@@ -132,4 +132,4 @@ fn says_so(
 }
 
 /// What lies beside the segments and is of one log.
-const DERIVED: [&str; 4] = ["checkpoint", "checkpoints", "key.pub", "tile"];
+const DERIVED: [&str; 6] = ["checkpoint", "checkpoints", "cosigned", "key.pub", "sinks", "tile"];

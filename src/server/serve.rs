@@ -30,10 +30,10 @@ use super::error::ServerError;
 use super::gate::Gate;
 use super::limits::ListenLimits;
 use super::listen::{AuthRefusal, Listen};
-use super::notary;
 use super::runtimes::{Runtimes, bind_each, cores};
 use super::tls::{TlsIdentity, provider, server_config};
 use super::trust::{self, Trust};
+use super::{notary, outside};
 
 /// What serving may be told beyond the configuration.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +72,7 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     let running_lane = tokio::spawn(lane.run());
     let desk = Desk::new(Arc::clone(&office), lane.clone());
     end_what_was_begun(&desk).await?;
+    let outside = outside::start(config, &office, &trail, notary.notarized()).await?;
     let mut runtimes = plane.start(config)?;
     let trusting = tokio::spawn(trust.follow(config.clone(), hangup));
 
@@ -115,6 +116,7 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
             "the audit log's last records are not signed yet; the next start signs them"
         );
     }
+    outside::end(outside).await;
     running_lane.abort();
     let closed = store.close().await;
     tracing::info!("stopped");

@@ -48,6 +48,7 @@ impl UseCase for ReadMetrics {
             audit_spare_segments: audit.spare_segments,
             audit_poisoned_segments: audit.poisoned,
             audit_refused: audit.refused,
+            audit_sequence: *act.office.trail.durable().borrow(),
             audit_notary_failures: act.office.notarized.as_ref().map_or(0, |it| it.failures()),
         };
         Ok(Counted { metrics: Arc::clone(&act.office.metrics), readings })

@@ -66,6 +66,12 @@ const ROWS: &[Row] = &[
     ),
     row_of("auditor", Floor(4), "thiserror"),
     row_of(
+        "sinks",
+        Floor(4),
+        "base64 bytes hex http http_body_util hyper hyper_util opentelemetry_proto prost rand \
+         rustls rustls_pki_types serde serde_json socket2 thiserror tokio tokio_rustls tracing",
+    ),
+    row_of(
         "service",
         Floor(5),
         "futures_util hex parking_lot thiserror tokio tracing uuid zeroize",

@@ -23,6 +23,7 @@ mod memory_scan;
 mod notary;
 mod openmetrics;
 mod outbox;
+mod outside;
 mod permits;
 mod postgres;
 mod rewrap;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bulla::metrics::{CANCELLED, FAMILIES, Metrics, OTHER, REASONS, Readings};
+use bulla::metrics::{CANCELLED, FAMILIES, Metrics, OTHER, PlaceCounts, REASONS, Readings};
 use bulla::service::ErrorReason;
 
 /// A page that is well-formed.
@@ -117,7 +117,9 @@ fn is_name(name: &str) -> bool {
 
 #[test]
 fn the_table_of_metrics_in_the_docs_is_the_one_that_is_exported() {
-    let text = Arc::new(Metrics::new(vec!["one"])).page(Readings::default()).unwrap();
+    let metrics = Arc::new(Metrics::new(vec!["one"]));
+    metrics.show_places(vec![PlaceCounts::new("one")], vec![PlaceCounts::new("one")]);
+    let text = metrics.page(Readings::default()).unwrap();
     let page = Page::parse(&text);
     assert_eq!(page.families.len(), FAMILIES.len());
     let mut exported = BTreeSet::new();
