@@ -1,8 +1,10 @@
-//! Which records somebody wants to see.
+//! Which records somebody wants to see, and of those which they may.
 
-use crate::keys::KeyId;
+use crate::keys::{KeyId, TenantId};
 
+use super::deletion::DELETE_SEGMENTS;
 use super::record::{Outcome, Record};
+use super::terms;
 
 /// Those records for which everything holds that is said. The default is all records.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -27,6 +29,80 @@ pub struct Filter {
     pub request_id: Option<String>,
     /// With these pairs, as they are recorded, in the encryption context.
     pub context: Vec<(String, String)>,
+}
+
+/// Whose records.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Owners {
+    /// Everybody's.
+    Everybody,
+    /// This tenant's, and the log's own that say what of it was deleted.
+    Tenant(TenantId),
+    /// This tenant's, and all of the log's own, which are of no tenant.
+    TenantAndLog(TenantId),
+}
+
+/// What somebody asks of the log: those of the owners' records that the filter wants.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Query {
+    /// Whose.
+    pub owners: Owners,
+    /// Which of them.
+    pub filter: Filter,
+}
+
+// === impl Owners ===
+
+impl Owners {
+    /// Whether it is a record of theirs.
+    pub fn have(&self, record: &Record<'_>) -> bool {
+        match (*self, record.tenant) {
+            (Self::Everybody, _) | (Self::TenantAndLog(_), None) => true,
+            (Self::Tenant(_), None) => record.action == DELETE_SEGMENTS,
+            (Self::Tenant(own) | Self::TenantAndLog(own), Some(tenant)) => own == tenant,
+        }
+    }
+
+    /// A record of theirs has one of these terms; None where any may be one.
+    fn terms(&self) -> Option<Vec<Vec<u8>>> {
+        match self {
+            Self::Everybody => None,
+            Self::Tenant(own) => {
+                Some(vec![terms::of_tenant(own.as_bytes()), terms::of_action(DELETE_SEGMENTS)])
+            }
+            Self::TenantAndLog(own) => {
+                Some(vec![terms::of_tenant(own.as_bytes()), terms::of_tenant(&[])])
+            }
+        }
+    }
+}
+
+// === impl Query ===
+
+impl Query {
+    /// Whether the record is one of them.
+    pub fn holds(&self, record: &Record<'_>) -> bool {
+        self.owners.have(record) && self.filter.holds(record)
+    }
+
+    /// Of each of these groups, a record that holds has one term at least. Where there is no group
+    /// nothing is said.
+    pub fn terms(&self) -> Vec<Vec<Vec<u8>>> {
+        let filter = &self.filter;
+        let about = filter.key.map(|key| match filter.version {
+            Some(version) => terms::of_version(key.as_bytes(), version),
+            None => terms::of_key(key.as_bytes()),
+        });
+        let each = [
+            about,
+            filter.principal.as_deref().map(terms::of_principal),
+            filter.reason.as_deref().map(terms::of_reason),
+            filter.outcome.map(|outcome| terms::of_outcome(outcome.number())),
+            filter.action.as_deref().map(terms::of_action),
+        ];
+        let each = each.into_iter().flatten().map(|term| vec![term]);
+        each.chain(self.owners.terms()).collect()
+    }
 }
 
 // === impl Filter ===

@@ -7,12 +7,14 @@
 
 mod chain;
 mod clip;
+mod deletion;
 mod filter;
 mod frame;
 mod origin;
 mod record;
 mod rotation;
 mod segment;
+mod terms;
 pub mod verify;
 mod wire;
 
@@ -23,7 +25,8 @@ pub use bulla_proof::{
 };
 pub use chain::{Chain, ChainBroken, ChainFull};
 pub use clip::clip;
-pub use filter::Filter;
+pub use deletion::{DELETE_SEGMENTS, Deletion};
+pub use filter::{Filter, Owners, Query};
 pub use frame::{Frame, FrameDamaged, HASH_BYTES, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, frame_bytes};
 pub use origin::{installation_of, origin};
 pub use record::{
@@ -33,4 +36,5 @@ pub use record::{
 };
 pub use rotation::{ROTATE_KEY, rotated_key, rotation_detail};
 pub use segment::{NotASegment, SEGMENT_HEADER_BYTES, SegmentHeader};
+pub use terms::{MAX_TERM_BYTES, each_term};
 pub use wire::put_place;

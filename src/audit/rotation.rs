@@ -41,7 +41,7 @@ fn message(old: &VerifyingKey, next: &VerifyingKey) -> String {
 
 /// Whether the record has a tenant, told by its first fields alone: hardly any record has none, and
 /// decoding each would cost more than verifying it.
-fn names_a_tenant(payload: &[u8]) -> bool {
+pub(super) fn names_a_tenant(payload: &[u8]) -> bool {
     let after_id = match payload.split_first_chunk::<18>() {
         Some(([ID, 16, ..], rest)) => rest,
         _ => payload,

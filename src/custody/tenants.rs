@@ -223,10 +223,17 @@ impl Custody {
         Ok((id, Commit { expect, puts, tombstones: Vec::new() }))
     }
 
+    /// Whether the permit is one of the installation's own tenant.
+    pub fn is_of_the_installation(&self, permit: &Permit) -> Result<bool, CustodyError> {
+        Ok(self.tenant(permit.tenant())?.record.name.is_installation())
+    }
+
     /// Tenants are the installation's own business, whatever a policy says.
     pub(super) fn only_installation(&self, permit: &Permit) -> Result<(), CustodyError> {
-        let own = self.tenant(permit.tenant())?;
-        if own.record.name.is_installation() { Ok(()) } else { Err(CustodyError::NotFound) }
+        match self.is_of_the_installation(permit)? {
+            true => Ok(()),
+            false => Err(CustodyError::NotFound),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::audit::Record;
+use crate::audit::{Filter, Owners, Query, Record};
 use crate::census::{VersionUse, VersionUseKind, uses};
 use crate::keys::{KeyId, KeyRef, StoreName, TenantId, Timestamp};
 use crate::policy::Action;
@@ -77,18 +77,25 @@ impl UseCase for GetExposure {
         let mut view = ExposureView {
             key,
             version: self.version,
-            first_sequence: end.min(1),
+            first_sequence: end.min(act.office.trail.segments().begins()),
             last_sequence: 0,
             exposures: BTreeMap::new(),
             names: names.collect(),
         };
+        let tenant = act.permit.tenant();
+        let filter = Filter {
+            start_us: Some(self.since.unix_ms().saturating_mul(1_000)),
+            key: Some(key),
+            version: Some(self.version),
+            ..Filter::default()
+        };
+        let query = Query { owners: Owners::Tenant(tenant), filter };
         while view.last_sequence < end {
-            let page = act.office.trail.read(view.last_sequence, PAGE).await?;
-            let Some(last) = page.last().map(|entry| entry.sequence) else { break };
-            for entry in &page {
-                view.add(act.permit.tenant(), self.since, &entry.record)?;
+            let found = act.office.trail.search(&query, view.last_sequence, PAGE).await?;
+            for entry in &found.entries {
+                view.add(tenant, self.since, &entry.record)?;
             }
-            view.last_sequence = last;
+            view.last_sequence = found.reached.max(view.last_sequence.saturating_add(1));
         }
         Ok(view)
     }

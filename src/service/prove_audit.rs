@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use crate::audit::{Hash, Record, SegmentHeader, SignedCheckpoint, VerifyingKey};
-use crate::policy::{Action, Permit};
+use crate::audit::{Hash, Record, SignedCheckpoint, VerifyingKey};
+use crate::policy::Action;
 use crate::trail::{Entry, Notarized, NotaryError, Trail};
 
 use super::perform::{About, Act, Office, UseCase};
+use super::read_audit::owners;
 use super::refusal::Refusal;
 
 /// The newest checkpoint, and the key that it is signed with.
@@ -98,10 +99,10 @@ impl UseCase for GetRecord {
 
     async fn act(self, act: &mut Act<'_>) -> Result<ProvenRecord, Refusal> {
         let trail = act.office.trail.clone();
-        let start = *SegmentHeader::first(act.office.custody.installation_id()).chain().head();
         let sequence = self.sequence;
-        let found = off_the_runtime(move || stored(&trail, start, sequence)).await?;
-        let found = found.filter(|found| is_own(act.permit, &found.entry.record));
+        let owners = owners(act.office, act.permit)?;
+        let found = off_the_runtime(move || stored(&trail, sequence)).await?;
+        let found = found.filter(|found| owners.have(&found.entry.record));
         // Another tenant's record and one that is not there yet are the same answer (attack C02).
         found.ok_or(Refusal::Denied { class: "not_found" })
     }
@@ -169,30 +170,20 @@ impl From<NotaryError> for Refusal {
     }
 }
 
-/// The record `sequence`, if it is there.
-fn stored(trail: &Trail, start: Hash, sequence: u64) -> Result<Option<ProvenRecord>, Refusal> {
-    let Some(before) = sequence.checked_sub(1) else { return Ok(None) };
-    let (mut previous, mut found) = (start, None);
-    let mut frames = trail.segments().frames(before.saturating_sub(1));
-    while found.is_none()
-        && let Some(taken) = frames.next(|frame| {
-            let wanted = frame.sequence() == sequence;
-            (*frame.hash(), wanted.then(|| frame.payload().to_vec()))
-        })?
-    {
-        match taken {
-            (hash, Some(payload)) => found = Some((payload, hash)),
-            (hash, None) => previous = hash,
-        }
-    }
+/// The record `sequence`, if it is there and not deleted.
+fn stored(trail: &Trail, sequence: u64) -> Result<Option<ProvenRecord>, Refusal> {
+    let segments = trail.segments();
+    let Some(before) = sequence.checked_sub(1).filter(|_| sequence >= segments.begins()) else {
+        return Ok(None);
+    };
+    let mut frames = segments.frames(before);
+    let Some(chain) = frames.stands_after()? else { return Ok(None) };
+    let previous = *chain.head();
+    let found = frames.next(|frame| (frame.payload().to_vec(), *frame.hash()))?;
     let Some((payload, hash)) = found else { return Ok(None) };
     let record = Record::decode(&payload)
         .map_err(|error| Refusal::AuditUnavailable { problem: error.to_string() })?;
     Ok(Some(ProvenRecord { entry: Entry { sequence, hash, record }, payload, previous }))
-}
-
-fn is_own(permit: &Permit, record: &Record<'_>) -> bool {
-    record.tenant == Some(permit.tenant())
 }
 
 fn notarized(office: &Office) -> Result<Arc<Notarized>, Refusal> {

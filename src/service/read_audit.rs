@@ -1,7 +1,7 @@
-//! Reads the audit log: a tenant sees its own records and no other's.
+//! Reads the audit log: a tenant sees its own records and no other's, and of the log's own those that
+//! say what was deleted; the installation's own tenant sees all of the log's own.
 
-use crate::audit::{Filter, Record};
-use crate::keys::TenantId;
+use crate::audit::{Filter, Owners, Query, Record};
 use crate::policy::{Action, Permit};
 use crate::trail::Trail;
 
@@ -47,7 +47,7 @@ impl UseCase for ReadAudit {
 
     async fn act(self, act: &mut Act<'_>) -> Result<AuditPage, Refusal> {
         let trail = &act.office.trail;
-        let wanted = Wanted::new(act.office, act.permit, self.filter);
+        let wanted = query(act.office, act.permit, self.filter)?;
         match self.last {
             Some(last) => latest(trail, &wanted, last).await,
             None => page(trail, &wanted, self.after, self.page_size).await,
@@ -55,29 +55,30 @@ impl UseCase for ReadAudit {
     }
 }
 
-/// Which records a caller sees of those that it wants.
-pub(super) struct Wanted {
-    tenant: TenantId,
-    filter: Filter,
+/// What a caller asks of the log, of those records that it may see: its tenant's, what the log says of
+/// its own deletions, and in the installation's own tenant all that is of no tenant. Values that are
+/// recorded as hashes are looked for as hashes.
+pub(super) fn query(
+    office: &Office,
+    permit: &Permit,
+    mut filter: Filter,
+) -> Result<Query, Refusal> {
+    let tenant = permit.tenant();
+    for (key, value) in &mut filter.context {
+        if let Some(hash) = office.hashed_value(tenant, key, value) {
+            *value = hash;
+        }
+    }
+    Ok(Query { owners: owners(office, permit)?, filter })
 }
 
-// === impl Wanted ===
-
-impl Wanted {
-    /// Those of the permit's tenant. Values that are recorded as hashes are looked for as hashes.
-    pub(super) fn new(office: &Office, permit: &Permit, mut filter: Filter) -> Self {
-        let tenant = permit.tenant();
-        for (key, value) in &mut filter.context {
-            if let Some(hash) = office.hashed_value(tenant, key, value) {
-                *value = hash;
-            }
-        }
-        Self { tenant, filter }
-    }
-
-    fn holds(&self, entry: &AuditRecord) -> bool {
-        entry.record.tenant == Some(self.tenant) && self.filter.holds(&entry.record)
-    }
+/// Whose records a caller may see.
+pub(super) fn owners(office: &Office, permit: &Permit) -> Result<Owners, Refusal> {
+    let tenant = permit.tenant();
+    Ok(match office.custody.is_of_the_installation(permit)? {
+        true => Owners::TenantAndLog(tenant),
+        false => Owners::Tenant(tenant),
+    })
 }
 
 // === impl Desk ===
@@ -98,58 +99,50 @@ impl Desk {
             return Err(Refusal::AuditUnavailable { problem: "the trail was closed".into() });
         }
         let permit = self.still_may(caller, Action::ReadAudit).await?;
-        let wanted = Wanted::new(self.office(), &permit, filter);
+        let wanted = query(self.office(), &permit, filter)?;
         page(trail, &wanted, after, PAGE).await
     }
 }
 
 async fn page(
     trail: &Trail,
-    wanted: &Wanted,
+    query: &Query,
     after: u64,
     page_size: usize,
 ) -> Result<AuditPage, Refusal> {
     let end = *trail.durable().borrow();
     let mut page = AuditPage { records: Vec::new(), next_after: after, end: after >= end };
-    for _ in 0..SCANS_MAX {
-        let found = trail.read(page.next_after, PAGE).await?;
-        for entry in found {
-            page.next_after = entry.sequence;
-            if wanted.holds(&entry) {
-                page.records.push(entry);
-                if page.records.len() == page_size {
-                    page.end = page.next_after >= end;
-                    return Ok(page);
-                }
-            }
-        }
-        page.end = page.next_after >= end;
-        if page.end {
+    for _ in 0..SEARCHES_MAX {
+        let room = page_size.saturating_sub(page.records.len());
+        if room == 0 || page.end {
             break;
         }
+        let found = trail.search(query, page.next_after, room).await?;
+        page.records.extend(found.entries);
+        page.end = found.reached >= end;
+        page.next_after = found.reached.max(page.next_after);
     }
     Ok(page)
 }
 
-/// The latest `last` records of the tenant, looking back a bounded way.
+/// The latest `last` records that are asked for, looking back a bounded way.
 pub(super) async fn latest(
     trail: &Trail,
-    wanted: &Wanted,
+    query: &Query,
     last: usize,
 ) -> Result<AuditPage, Refusal> {
     let end = *trail.durable().borrow();
     let mut reach = PAGE as u64;
     loop {
         let start = end.saturating_sub(reach);
-        let mut found = Vec::new();
-        let mut next = start;
+        let (mut found, mut next, mut searches) = (Vec::new(), start, 0_usize);
         while next < end {
-            let part = trail.read(next, PAGE).await?;
-            let Some(read) = part.last().map(|entry| entry.sequence) else { break };
-            next = read;
-            found.extend(part.into_iter().filter(|entry| wanted.holds(entry)));
+            let part = trail.search(query, next, usize::MAX).await?;
+            searches = searches.saturating_add(1);
+            next = part.reached.max(next.saturating_add(1));
+            found.extend(part.entries);
         }
-        if found.len() >= last || start == 0 || reach >= LOOK_BACK_MAX {
+        if found.len() >= last || start == 0 || searches >= SEARCHES_MAX {
             let records = found.split_off(found.len().saturating_sub(last));
             return Ok(AuditPage { records, next_after: next.max(end), end: true });
         }
@@ -158,5 +151,5 @@ pub(super) async fn latest(
 }
 
 const PAGE: usize = 1_000;
-const SCANS_MAX: usize = 20;
-const LOOK_BACK_MAX: u64 = 64_000;
+/// Each takes a fraction of a second at most.
+const SEARCHES_MAX: usize = 5;

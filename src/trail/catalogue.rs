@@ -34,6 +34,16 @@ pub(super) struct Part {
     marks: Vec<Mark>,
 }
 
+/// A segment that is not written to any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Closed {
+    pub(super) name: Name,
+    /// Its last record that counts.
+    pub(super) last: u64,
+    /// The one after it.
+    pub(super) next: Name,
+}
+
 /// A place between two records: what comes before it, and where it is.
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
@@ -87,6 +97,27 @@ impl Catalogue {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Those that have records that count, but for the last one, compressed or not.
+    pub(super) fn closed(&self) -> Vec<Closed> {
+        let counting = self.parts.windows(2).filter_map(|pair| match pair {
+            [part, next] if next.name.first > part.name.first => Some((part.name, next.name.first)),
+            _ => None,
+        });
+        let next_of = |first: u64| {
+            let after = self.parts.partition_point(|part| part.name.first <= first);
+            after.checked_sub(1).and_then(|at| self.parts.get(at)).map(|part| part.name)
+        };
+        let closed = counting.filter_map(|(name, first)| {
+            Some(Closed { name, last: first.saturating_sub(1), next: next_of(first)? })
+        });
+        closed.collect()
+    }
+
+    /// The first record that is there.
+    pub(super) fn begins(&self) -> u64 {
+        self.parts.first().map_or(1, |part| part.name.first)
     }
 
     pub(super) fn durable(&self) -> u64 {

@@ -51,6 +51,14 @@ pub enum TrailError {
     /// The log belongs to another installation.
     #[error("the audit log belongs to another installation")]
     OtherInstallation,
+    /// The log's first records are missing, and nothing says what was in them.
+    #[error(
+        "the audit log's records before {first} are missing, and so is segments/{first:020}.begins, which is left where they are deleted; put what is missing back from a copy"
+    )]
+    Beginning {
+        /// The first record that is there.
+        first: u64,
+    },
     /// A record was changed, damaged, moved or taken out.
     #[error("the audit log's chain is broken at sequence {sequence}")]
     Broken {

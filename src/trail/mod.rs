@@ -13,6 +13,7 @@ mod counts;
 mod disk;
 mod error;
 mod gate;
+mod index;
 mod lane;
 mod ledger;
 mod needed;
@@ -24,6 +25,7 @@ mod payloads;
 mod place;
 mod reader;
 mod recovery;
+mod search;
 mod spare;
 mod tenants;
 mod writer;
@@ -38,7 +40,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
-use crate::audit::{HASH_BYTES, Record};
+use crate::audit::{HASH_BYTES, Query, Record};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{OsRandom, Random};
 
@@ -52,10 +54,12 @@ pub use needed::{Need, Needed};
 pub use notary::{Notarized, Notary, NotaryError};
 pub use notes::Notes;
 pub use reader::{FrameReader, MAX_READ_BYTES, Segments};
+pub use search::Found;
 
 use catalogue::Catalogue;
 use counts::Counters;
 use gate::Gate;
+use index::{Index, Indexer};
 use lane::LaneShared;
 use ledger::Ledger;
 use needed::Outside;
@@ -134,6 +138,7 @@ struct Shared {
     gate: Arc<Gate>,
     spares: Arc<Spares>,
     catalogue: Arc<Mutex<Catalogue>>,
+    index: Arc<Index>,
     counters: Arc<Counters>,
     durable: watch::Sender<u64>,
     outside: Outside,
@@ -174,6 +179,7 @@ impl Trail {
             gate,
             spares,
             catalogue: Arc::new(Mutex::new(catalogue)),
+            index: Arc::default(),
             counters: Arc::default(),
             durable: watch::Sender::new(recovery.sequence),
             outside: Outside::default(),
@@ -187,6 +193,12 @@ impl Trail {
             Arc::clone(&shared.place),
             Arc::clone(&shared.catalogue),
             Arc::clone(&shared.gate),
+        );
+        let indexer = Indexer::new(
+            Arc::clone(&shared.place),
+            Arc::clone(&shared.catalogue),
+            Arc::clone(&shared.gate),
+            Arc::clone(&shared.index),
         );
         let is_open = active.is_some();
         let ledger = Ledger::new(&shared, errands, active);
@@ -204,6 +216,7 @@ impl Trail {
             started("bulla-log", move || writer.run())?,
             started("bulla-log-next", move || spares.run())?,
             started("bulla-log-pack", move || packer.run())?,
+            started("bulla-log-index", move || indexer.run())?,
         ];
         let handle = Handle { shared, sender, threads: Mutex::new(threads) };
         Ok((Self { handle: Arc::new(handle) }, recovery))
@@ -234,6 +247,28 @@ impl Trail {
         tokio::task::spawn_blocking(move || reader::read(&segments, after, limit))
             .await
             .map_err(|_| TrailError::Closed)?
+    }
+
+    /// The records after the sequence `after` that are asked for, oldest first: at most `limit` of them,
+    /// and those of a part of the log, which ends where it says. The same with an index and without one.
+    /// Runs on a blocking thread, few at a time.
+    pub async fn search(
+        &self,
+        query: &Query,
+        after: u64,
+        limit: usize,
+    ) -> Result<Found, TrailError> {
+        let (segments, query) = (self.segments(), query.clone());
+        let _permit = self.handle.shared.readers.acquire().await.map_err(|_| TrailError::Closed)?;
+        tokio::task::spawn_blocking(move || search::search(&segments, &query, after, limit))
+            .await
+            .map_err(|_| TrailError::Closed)?
+    }
+
+    /// How many sealed segments have an index, and as far as which record the open one has.
+    pub fn indexed(&self) -> (usize, u64) {
+        let index = &self.handle.shared.index;
+        (index.count(), index.reached())
     }
 
     /// The log's frames, for those who read it as a whole.
@@ -314,6 +349,7 @@ impl Handle {
     fn end(&self) {
         self.shared.gate.close();
         self.shared.spares.close();
+        self.shared.index.close();
     }
 }
 

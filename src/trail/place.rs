@@ -4,7 +4,9 @@
 //! lock                                     held by the one process that has the log open
 //! segments/<first>-<attempt>.seg           20 and 4 digits
 //! segments/<first>-<attempt>.seg.zst       the same, compressed
+//! segments/<first>-<attempt>.idx           where in it records stand
 //! segments/<first>.tenants                 how many records each tenant had before <first>
+//! segments/<first>.begins                  the same, where all before <first> is deleted
 //! segments/spare-<n>, zeroing-<n>, *.new   the next segment; what is being made
 //! ```
 //! Never decides which of them counts: that is recovery's.
@@ -40,6 +42,7 @@ pub(super) enum Kind {
     Plain(Name),
     Packed(Name),
     Tenants(u64),
+    Index(Name),
     Spare,
     /// Nothing that anybody will miss.
     Unfinished,
@@ -48,9 +51,22 @@ pub(super) enum Kind {
 
 // === impl Name ===
 
+impl Name {
+    /// What `<first>-<attempt>` stands for, in its one spelling.
+    fn of(stem: &str) -> Option<Self> {
+        let (first, attempt) = stem.split_once('-')?;
+        let name = Self { first: first.parse().ok()?, attempt: attempt.parse().ok()? };
+        (name.first > 0 && name.stem() == stem).then_some(name)
+    }
+
+    fn stem(self) -> String {
+        format!("{:020}-{:04}", self.first, self.attempt)
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:020}-{:04}.seg", self.first, self.attempt)
+        write!(formatter, "{}.seg", self.stem())
     }
 }
 
@@ -67,12 +83,11 @@ impl Kind {
         if let Some(first) = name.strip_suffix(".tenants").and_then(|first| first.parse().ok()) {
             return Self::Tenants(first);
         }
+        if let Some(name) = name.strip_suffix(".idx").and_then(Name::of) {
+            return Self::Index(name);
+        }
         let plain = name.strip_suffix(PACKED_SUFFIX);
-        let parts = plain.unwrap_or(name).strip_suffix(".seg").and_then(|it| it.split_once('-'));
-        let parsed = parts.and_then(|(first, attempt)| {
-            Some(Name { first: first.parse().ok()?, attempt: attempt.parse().ok()? })
-        });
-        match parsed.filter(|it| it.first > 0 && it.to_string() == plain.unwrap_or(name)) {
+        match plain.unwrap_or(name).strip_suffix(".seg").and_then(Name::of) {
             Some(name) if plain.is_some() => Self::Packed(name),
             Some(name) => Self::Plain(name),
             None => Self::Other,
@@ -93,6 +108,14 @@ impl Place {
 
     pub(super) fn packed(&self, name: Name) -> PathBuf {
         self.directory.join(format!("{name}{PACKED_SUFFIX}"))
+    }
+
+    pub(super) fn index(&self, name: Name) -> PathBuf {
+        self.directory.join(format!("{}.idx", name.stem()))
+    }
+
+    pub(super) fn begins(&self, first: u64) -> PathBuf {
+        self.directory.join(format!("{first:020}.begins"))
     }
 
     pub(super) fn tenants(&self, first: u64) -> PathBuf {
@@ -172,6 +195,7 @@ mod tests {
         assert_eq!(Kind::of(&name.to_string()), Kind::Plain(name));
         assert_eq!(Kind::of(&format!("{name}.zst")), Kind::Packed(name));
         assert_eq!(Kind::of("00000000000000000001.tenants"), Kind::Tenants(1));
+        assert_eq!(Kind::of(&name.to_string().replace(".seg", ".idx")), Kind::Index(name));
         assert_eq!(Kind::of("zeroing-3"), Kind::Unfinished);
         for other in
             ["1-0.seg", "00000000000000000000-0000.seg", "x", "+0000000000000000001-0000.seg"]

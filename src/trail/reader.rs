@@ -68,7 +68,14 @@ impl Segments {
     /// The frames after the sequence `after`, 0 for all. The chain is verified from the beginning of
     /// the segment that the first of them is in.
     pub fn frames(&self, after: u64) -> FrameReader {
+        // What was deleted is passed over.
+        let after = after.max(self.begins().saturating_sub(1));
         FrameReader { shared: Arc::clone(&self.shared), after, source: None }
+    }
+
+    /// The first record that is there: those before it are deleted.
+    pub fn begins(&self) -> u64 {
+        self.shared.catalogue.lock().begins()
     }
 
     /// The last durable record of the segment that has the record `sequence`, as far as is known now;
@@ -104,6 +111,13 @@ impl FrameReader {
         open.passed(&self.shared, bytes);
         self.after = sequence;
         Ok(Some(taken))
+    }
+
+    /// The place before the next frame, by the chain as far as it was read or as the frame's segment
+    /// says; None where no frame is next yet.
+    pub fn stands_after(&mut self) -> Result<Option<Chain>, TrailError> {
+        let stands = self.stand_before(self.after.saturating_add(1))?;
+        Ok(self.chain().filter(|_| stands))
     }
 
     /// Where it has come to: the last frame's sequence and the chain value after it. None before the
@@ -145,7 +159,8 @@ impl FrameReader {
 impl Open {
     /// At the nearest place before what was looked for.
     fn new(shared: &Shared, found: FoundPart) -> Result<Self, TrailError> {
-        let bytes = Bytes::open(shared, &found).map_err(|error| TrailError::io("read", error))?;
+        let bytes =
+            Bytes::open(&shared.place, &found).map_err(|error| TrailError::io("read", error))?;
         let first = found.name.first;
         let header = bytes.header(&shared.place, found.name)?;
         let begins = header.chain();
@@ -183,14 +198,14 @@ impl Open {
 // === impl Bytes ===
 
 impl Bytes {
-    fn open(shared: &Shared, found: &FoundPart) -> io::Result<Self> {
+    pub(super) fn open(place: &Place, found: &FoundPart) -> io::Result<Self> {
         if let Some(file) = &found.file {
             return Ok(Self::Plain(Arc::clone(file)));
         }
-        match Self::at(&shared.place, found.name, found.packed) {
+        match Self::at(place, found.name, found.packed) {
             // It was compressed a moment ago.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !found.packed => {
-                Self::at(&shared.place, found.name, true)
+                Self::at(place, found.name, true)
             }
             other => other,
         }
@@ -255,6 +270,12 @@ impl Frames {
     pub(super) fn new(bytes: Bytes, offset: u64, end: u64) -> io::Result<Self> {
         let end = end.min(bytes.length()?);
         Ok(Self { bytes, window: Vec::new(), start: 0, offset, end })
+    }
+
+    /// Frames up to `end`, which may be past the end, are there now.
+    pub(super) fn set_end(&mut self, end: u64) -> io::Result<()> {
+        self.end = end.min(self.bytes.length()?);
+        Ok(())
     }
 
     /// Where the next frame stands.

@@ -53,6 +53,7 @@ pub(super) fn recover(place: &Place, names: &[String]) -> Result<Recovered, Trai
             torn_bytes: 0,
         });
     };
+    verify_beginning(place, &catalogue)?;
     let last = verify_last(place, name, packed)?;
     verify_before(place, &catalogue, name, &last.begins)?;
     let mut tenants = tenants_before(place, &catalogue, &last.begins)?;
@@ -164,6 +165,18 @@ fn torn(frames: &mut Frames, sequence: u64) -> Result<u64, TrailError> {
 fn began_after(frame: &Frame<'_>, sequence: u64) -> bool {
     let position = Record::decode(frame.payload()).map_or(0, |record| record.write_position);
     frame.sequence().saturating_sub(position.into()) > sequence
+}
+
+/// A log that does not begin with its first record was shortened by somebody who kept what it said of
+/// tenants, or damaged. Whether they might shorten it, a verifier finds out.
+fn verify_beginning(place: &Place, catalogue: &Catalogue) -> Result<(), TrailError> {
+    let first = catalogue.begins();
+    let Some((name, packed)) = catalogue.names().next().filter(|_| first > 1) else {
+        return Ok(());
+    };
+    let bytes = Bytes::at(place, name, packed).map_err(opened)?;
+    let begins = bytes.header(place, name)?.chain();
+    Tenants::load_beginning(place, &begins).map(|_| ()).ok_or(TrailError::Beginning { first })
 }
 
 /// Whether what is before the last segment leads to its first record.

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 
 use super::place::{Place, read_whole};
 use crate::audit::{Chain, Frame, Record};
@@ -79,7 +80,18 @@ impl Tenants {
     /// What the file beside the segment that begins after `chain` says, if it is there and fits.
     pub(super) fn load(place: &Place, chain: &Chain) -> Option<Self> {
         let first = chain.sequence().saturating_add(1);
-        let bytes = whole(place, first).ok()?;
+        let files = [place.tenants(first), place.begins(first)];
+        files.iter().find_map(|path| Self::read(place, path, chain))
+    }
+
+    /// The same of the file alone that a deletion left where the log begins now.
+    pub(super) fn load_beginning(place: &Place, chain: &Chain) -> Option<Self> {
+        let first = chain.sequence().saturating_add(1);
+        Self::read(place, &place.begins(first), chain)
+    }
+
+    fn read(place: &Place, path: &Path, chain: &Chain) -> Option<Self> {
+        let bytes = whole(place, path).ok()?;
         let (body, crc) = bytes.split_last_chunk::<4>()?;
         let empty = Self::default().to_bytes(&place.installation_id, chain);
         let (head, rows) = body.split_at_checked(HEAD_BYTES)?;
@@ -95,8 +107,8 @@ impl Tenants {
     }
 }
 
-fn whole(place: &Place, first: u64) -> io::Result<Vec<u8>> {
-    let file = place.disk.open(&place.tenants(first))?;
+fn whole(place: &Place, path: &Path) -> io::Result<Vec<u8>> {
+    let file = place.disk.open(path)?;
     let length = file.length()?.min(FILE_BYTES_MAX);
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     read_whole(&*file, 0, &mut bytes)?;

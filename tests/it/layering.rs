@@ -50,7 +50,7 @@ const ROWS: &[Row] = &[
     row_of("approval", Floor(3), "thiserror"),
     row_of("census", Floor(3), "thiserror"),
     row_of("limits", Floor(3), "quick_cache thiserror"),
-    row_of("trail", Floor(3), "crc32fast parking_lot rustix thiserror tokio tracing zstd"),
+    row_of("trail", Floor(3), "crc32fast parking_lot roaring rustix thiserror tokio tracing zstd"),
     row_of(
         "auth",
         Floor(3),

@@ -2,6 +2,7 @@
 
 mod disk;
 mod faults;
+mod index;
 mod needed;
 mod segments;
 

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::audit::{Filter, Outcome, Record};
+use crate::audit::{Filter, Outcome, Owners, Query, Record};
 use crate::crypto::EncryptionContext;
 use crate::keys::KeyRef;
 use crate::policy::{Action, CredentialKind, PolicyId, PolicySource, PrincipalId, World};
 use crate::service::perform::{About, Act, UseCase};
-use crate::service::read_audit::{Wanted, latest};
+use crate::service::read_audit::latest;
 use crate::service::refusal::Refusal;
 
 use super::explain::{Asked, Judgement};
@@ -91,7 +91,8 @@ async fn recorded(act: &Act<'_>, last: usize) -> Result<(HashMap<Asked, u64>, u6
     if last == 0 {
         return Ok((asked, replayed));
     }
-    let wanted = Wanted::new(act.office, act.permit, Filter::default());
+    let owners = Owners::Tenant(act.permit.tenant());
+    let wanted = Query { owners, filter: Filter::default() };
     for entry in latest(&act.office.trail, &wanted, last).await?.records {
         // A change that was begun has a second record, of how it ended.
         let question =
