@@ -34,7 +34,7 @@ pub use record::{
     MAX_ITEM_DETAILS, MAX_NAME_BYTES, MAX_POLICIES, MAX_PRINCIPAL_BYTES, MAX_REASON_BYTES,
     MAX_REQUEST_ID_BYTES, MalformedRecord, Outcome, OverLimit, Record, RecordItem,
 };
-pub use rotation::{ROTATE_KEY, rotated_key, rotation_detail};
+pub use rotation::{ROTATE_KEY, handover_of, rotated_key, rotation_detail};
 pub use segment::{NotASegment, SEGMENT_HEADER_BYTES, SegmentHeader};
 pub use terms::{MAX_TERM_BYTES, each_term};
 pub use wire::put_place;

@@ -22,14 +22,22 @@ pub fn rotation_detail(old: &dyn Sign, next: &VerifyingKey) -> String {
 
 /// The key that a record hands over to, if it is such a record and `old` signed it.
 pub fn rotated_key(payload: &[u8], old: &VerifyingKey) -> Option<VerifyingKey> {
+    handed_over(&handover_of(payload)?, old)
+}
+
+/// The detail of a record that hands a key over, whether or not its signature is right.
+pub fn handover_of(payload: &[u8]) -> Option<String> {
     if names_a_tenant(payload) {
         return None;
     }
     let record = Record::decode(payload).ok()?;
-    if record.action != ROTATE_KEY || record.tenant.is_some() {
-        return None;
-    }
-    let (next, signature) = record.detail.split_once(' ')?;
+    let is_one = record.action == ROTATE_KEY && record.tenant.is_none();
+    is_one.then(|| record.detail.into_owned())
+}
+
+/// The key that such a detail hands over to, if `old` signed it.
+pub(super) fn handed_over(detail: &str, old: &VerifyingKey) -> Option<VerifyingKey> {
+    let (next, signature) = detail.split_once(' ')?;
     let next = VerifyingKey::parse(next).ok().filter(|next| next.name() == old.name())?;
     let signature = BASE64_STANDARD.decode(signature).ok()?;
     old.verify(message(old, &next).as_bytes(), &signature).then_some(next)

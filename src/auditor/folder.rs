@@ -1,12 +1,12 @@
 //! What lies beside a copied log: checkpoints and tiles. Evidence to be checked, never believed.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::audit::verify::Signed;
-use crate::audit::{Hash, TILE_HASHES, Tile};
-use crate::trail::Notes;
+use crate::audit::{Hash, Tile};
+use crate::trail::{Notes, handovers, read_tile};
 
 use super::{AuditorError, read_checkpoint, read_failed};
 
@@ -34,18 +34,6 @@ impl Beside {
         let newest = newest.exists().then(|| read_checkpoint(&newest)).transpose()?;
         Ok(Self { folder: folder.to_owned(), notes, newest, tile: None })
     }
-
-    /// The tile over the leaves, or the largest unfinished one.
-    fn read_tile(&self, index: u64) -> Option<Vec<Hash>> {
-        let full = Tile::new(0, index, TILE_HASHES as u16).ok()?;
-        if let Ok(bytes) = fs::read(self.folder.join(full.to_string())) {
-            return full.read(&bytes).ok();
-        }
-        let parts = fs::read_dir(self.folder.join(format!("{full}.p"))).ok()?;
-        let widths = parts.filter_map(|part| part.ok()?.file_name().to_str()?.parse().ok());
-        let tile = Tile::new(0, index, widths.max()?).ok()?;
-        tile.read(&fs::read(self.folder.join(tile.to_string())).ok()?).ok()
-    }
 }
 
 impl Signed for Beside {
@@ -67,10 +55,18 @@ impl Signed for Beside {
         let place = sequence.checked_sub(1)?;
         let index = place >> 8;
         if self.tile.as_ref().is_none_or(|(known, _)| *known != index) {
-            self.tile = Some((index, self.read_tile(index).unwrap_or_default()));
+            self.tile = Some((index, read_tile(&self.folder, 0, index).unwrap_or_default()));
         }
         let (_, hashes) = self.tile.as_ref()?;
         hashes.get(usize::try_from(place & 0xff).ok()?).copied()
+    }
+
+    fn tile(&mut self, tile: Tile) -> Option<Vec<Hash>> {
+        read_tile(&self.folder, tile.level(), tile.index())
+    }
+
+    fn handovers(&mut self) -> Vec<String> {
+        handovers(&self.folder)
     }
 
     fn progress(&mut self, _: u64) {}

@@ -19,6 +19,8 @@ pub struct Audit {
     pub sinks: Vec<Sink>,
     /// Where checkpoints go.
     pub anchors: Vec<Anchor>,
+    /// How many days records are kept; for ever where it is absent.
+    pub retention_days: Option<u32>,
 }
 
 // === impl Audit ===
@@ -34,6 +36,14 @@ impl Audit {
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
             let problem = format!("must be from {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}");
             return Err(setting("audit.segment_bytes", &problem));
+        }
+        let days = self.retention_days.unwrap_or(RETENTION_DAYS_MIN);
+        if !(RETENTION_DAYS_MIN..=RETENTION_DAYS_MAX).contains(&days) {
+            let problem = format!(
+                "must be from {RETENTION_DAYS_MIN} to {RETENTION_DAYS_MAX}; leave it out to keep \
+                 every record"
+            );
+            return Err(setting("audit.retention_days", &problem));
         }
         let name = "audit.hashed_context_keys";
         if self.hashed_context_keys.len() > KEYS_MAX {
@@ -53,11 +63,15 @@ impl Default for Audit {
             hashed_context_keys: Vec::new(),
             sinks: Vec::new(),
             anchors: Vec::new(),
+            retention_days: None,
         }
     }
 }
 
 const SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
 const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// A slip must not cost a month: what is deleted is gone.
+const RETENTION_DAYS_MIN: u32 = 30;
+const RETENTION_DAYS_MAX: u32 = 36_500;
 const KEYS_MAX: usize = 1_000;
 const KEY_BYTES_MAX: usize = 255;

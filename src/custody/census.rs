@@ -89,6 +89,15 @@ impl Custody {
         }
     }
 
+    /// As far as the log is counted for good: 0 where nothing is, or another log was counted.
+    ///
+    /// # Errors
+    /// The row cannot be read, or was changed from outside.
+    pub async fn counted_sequence(&self) -> Result<u64, CustodyError> {
+        let place = self.census_place().await?;
+        Ok(if place.sequence == LOST { 0 } else { place.sequence })
+    }
+
     async fn census_place(&self) -> Result<Place, CustodyError> {
         let found = self.load_of_installation(CENSUS_ROW).await?;
         let revision = found.as_ref().map(|(_, revision)| *revision);

@@ -13,6 +13,7 @@ mod limits;
 mod listen;
 mod notary;
 mod outside;
+mod retention;
 mod runtimes;
 mod serve;
 mod tls;

@@ -30,6 +30,7 @@ use super::error::ServerError;
 use super::gate::Gate;
 use super::limits::ListenLimits;
 use super::listen::{AuthRefusal, Listen};
+use super::retention::Retention;
 use super::runtimes::{Runtimes, bind_each, cores};
 use super::tls::{TlsIdentity, provider, server_config};
 use super::trust::{self, Trust};
@@ -88,6 +89,17 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     let witness = Witness::new(holder, checked);
     let scheduler = Scheduler::new(desk, witness);
     let scheduling = tokio::spawn(scheduler.run());
+    let retaining = config.audit.retention_days.map(|days| {
+        let retention = Retention {
+            trail: trail.clone(),
+            lane: lane.clone(),
+            notarized: notary.notarized(),
+            custody: Arc::clone(&office.custody),
+            clock: Arc::clone(&office.clock),
+            days,
+        };
+        tokio::spawn(retention.run())
+    });
     let recording = tokio::spawn(record_refusals(refused, lane));
 
     let stopped = tokio::select! {
@@ -99,6 +111,9 @@ pub async fn serve(config: &Config, options: &ServeOptions) -> Result<(), Server
     serving.send_replace(false);
     switch.request();
     scheduling.abort();
+    if let Some(retaining) = retaining {
+        retaining.abort();
+    }
     trusting.abort();
     counting.abort();
     following.abort();

@@ -174,6 +174,13 @@ impl Catalogue {
         self.parts.retain(|part| part.name != name);
     }
 
+    /// Forgets the segments that end before the record `sequence`, which begins one: their names, in
+    /// order.
+    pub(super) fn remove_before(&mut self, sequence: u64) -> Vec<Name> {
+        let count = self.parts.partition_point(|part| part.name.first < sequence);
+        self.parts.drain(..count).map(|part| part.name).collect()
+    }
+
     /// Where the record `sequence`, which is durable, is to be found.
     pub(super) fn find(&mut self, sequence: u64) -> Option<Found> {
         let after = self.parts.partition_point(|part| part.name.first <= sequence);

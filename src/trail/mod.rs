@@ -24,10 +24,13 @@ mod packer;
 mod payloads;
 mod place;
 mod reader;
+mod reading;
 mod recovery;
+mod retention;
 mod search;
 mod spare;
 mod tenants;
+mod tiles;
 mod writer;
 
 use std::io;
@@ -40,7 +43,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
-use crate::audit::{HASH_BYTES, Query, Record};
+use crate::audit::{HASH_BYTES, Record};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{OsRandom, Random};
 
@@ -55,6 +58,7 @@ pub use notary::{Notarized, Notary, NotaryError};
 pub use notes::Notes;
 pub use reader::{FrameReader, MAX_READ_BYTES, Segments};
 pub use search::Found;
+pub use tiles::{handovers, read_tile};
 
 use catalogue::Catalogue;
 use counts::Counters;
@@ -139,6 +143,8 @@ struct Shared {
     spares: Arc<Spares>,
     catalogue: Arc<Mutex<Catalogue>>,
     index: Arc<Index>,
+    /// Held while sealed segments are replaced or removed.
+    tidying: Arc<Mutex<()>>,
     counters: Arc<Counters>,
     durable: watch::Sender<u64>,
     outside: Outside,
@@ -180,6 +186,7 @@ impl Trail {
             spares,
             catalogue: Arc::new(Mutex::new(catalogue)),
             index: Arc::default(),
+            tidying: Arc::default(),
             counters: Arc::default(),
             durable: watch::Sender::new(recovery.sequence),
             outside: Outside::default(),
@@ -193,6 +200,7 @@ impl Trail {
             Arc::clone(&shared.place),
             Arc::clone(&shared.catalogue),
             Arc::clone(&shared.gate),
+            Arc::clone(&shared.tidying),
         );
         let indexer = Indexer::new(
             Arc::clone(&shared.place),
@@ -236,39 +244,6 @@ impl Trail {
         lanes.retain(|lane| lane.strong_count() > 0);
         lanes.push(lane.downgrade());
         lane
-    }
-
-    /// Durable records after the sequence `after`, oldest first: at most `limit` of them and at most
-    /// about [`MAX_READ_BYTES`]; one at least, if there is one. Runs on a blocking thread, few at a
-    /// time, and verifies the chain on its way.
-    pub async fn read(&self, after: u64, limit: usize) -> Result<Vec<Entry>, TrailError> {
-        let segments = self.segments();
-        let _permit = self.handle.shared.readers.acquire().await.map_err(|_| TrailError::Closed)?;
-        tokio::task::spawn_blocking(move || reader::read(&segments, after, limit))
-            .await
-            .map_err(|_| TrailError::Closed)?
-    }
-
-    /// The records after the sequence `after` that are asked for, oldest first: at most `limit` of them,
-    /// and those of a part of the log, which ends where it says. The same with an index and without one.
-    /// Runs on a blocking thread, few at a time.
-    pub async fn search(
-        &self,
-        query: &Query,
-        after: u64,
-        limit: usize,
-    ) -> Result<Found, TrailError> {
-        let (segments, query) = (self.segments(), query.clone());
-        let _permit = self.handle.shared.readers.acquire().await.map_err(|_| TrailError::Closed)?;
-        tokio::task::spawn_blocking(move || search::search(&segments, &query, after, limit))
-            .await
-            .map_err(|_| TrailError::Closed)?
-    }
-
-    /// How many sealed segments have an index, and as far as which record the open one has.
-    pub fn indexed(&self) -> (usize, u64) {
-        let index = &self.handle.shared.index;
-        (index.count(), index.reached())
     }
 
     /// The log's frames, for those who read it as a whole.

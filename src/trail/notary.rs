@@ -8,6 +8,7 @@
 
 mod cosigned;
 mod folder;
+mod thin;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use crate::audit::{
 
 use cosigned::Cosigned;
 use folder::Folder;
+use thin::Thinning;
 
 /// The notary, at work. Dropping it ends it after a last checkpoint.
 pub struct Notary {
@@ -109,6 +111,14 @@ pub enum NotaryError {
     /// Nothing is signed yet, or not as much as was asked for.
     #[error("no checkpoint covers that record yet")]
     NotYet,
+    /// Tiles over deleted records are missing, and nothing is left to make them of.
+    #[error(
+        "tiles over the deleted records before {first} are missing from the audit log's tree; put the folder tile back from a copy"
+    )]
+    TilesGone {
+        /// The first record that is there.
+        first: u64,
+    },
     /// A tile is missing or too short.
     #[error("a tile of the audit log's tree is missing; restart to have it made anew")]
     NoTile,
@@ -126,6 +136,7 @@ struct Work {
     key: VerifyingKey,
     now_us: Box<dyn Fn() -> i64 + Send>,
     signed_size: u64,
+    thinned_us: i64,
 }
 
 // === impl Notary ===
@@ -163,10 +174,19 @@ impl Notary {
         });
         let (tree, head, key) = resume(&trail, &notarized.folder, keys)?;
         notarized.folder.remember_edges(&tree);
-        let (notarized_too, signed_size) = (Arc::clone(&notarized), 0);
+        let (notarized_too, signed_size, thinned_us) = (Arc::clone(&notarized), 0, i64::MIN);
         let frames = trail.segments().frames(tree.size());
-        let mut work =
-            Work { trail, frames, notarized: notarized_too, tree, head, key, now_us, signed_size };
+        let mut work = Work {
+            trail,
+            frames,
+            notarized: notarized_too,
+            tree,
+            head,
+            key,
+            now_us,
+            signed_size,
+            thinned_us,
+        };
         work.follow()?;
         let (stop, stopped) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
@@ -267,6 +287,9 @@ impl Notarized {
         let full = Tile::new(tile.level(), tile.index(), TILE_HASHES as u16)
             .map_err(|_| NotaryError::NoTile)?;
         let first = tile.index().saturating_mul(TILE_HASHES as u64);
+        if tile.level() == 0 && first < self.trail.segments().begins().saturating_sub(1) {
+            return Err(NotaryError::NoTile);
+        }
         let mut hashes = Vec::with_capacity(TILE_HASHES);
         match tile.level().checked_sub(1) {
             None => {
@@ -316,10 +339,21 @@ impl Notarized {
 impl Work {
     /// One second's work. What fails is tried again in the next.
     fn turn(&mut self) {
-        if let Err(error) = self.follow() {
+        if let Err(error) = self.follow().and_then(|()| self.thin()) {
             self.notarized.failures.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%error, "the audit log's checkpoint is late");
         }
+    }
+
+    /// Once an hour: old checkpoints go, but for one an hour and those at segments' ends.
+    fn thin(&mut self) -> Result<(), NotaryError> {
+        let now_us = (self.now_us)();
+        if now_us < self.thinned_us.saturating_add(thin::EVERY_US) {
+            return Ok(());
+        }
+        self.thinned_us = now_us;
+        let mut thinning = Thinning::new(now_us, self.trail.segments().ends());
+        self.notarized.folder.thin_checkpoints(|note| thinning.keeps(note))
     }
 
     /// Takes in what has become durable, and signs it: at each segment's end, and where it ends now.
@@ -436,7 +470,9 @@ fn resume(
         return Err(NotaryError::CutOff { signed: checkpoint.size, found });
     }
     // From the tiles if they say what was signed, and from the log's first record otherwise.
-    for tree in [folder.tree_before(checkpoint.size), Tree::new()] {
+    let begins = trail.segments().begins();
+    let trees = [Some(folder.tree_before(checkpoint.size, begins)), (begins == 1).then(Tree::new)];
+    for tree in trees.into_iter().flatten() {
         let (tree, head) = grown(trail, folder, tree, checkpoint.size)?;
         if head != checkpoint.chain {
             break;
@@ -445,7 +481,10 @@ fn resume(
             return Ok((tree, head, key));
         }
     }
-    Err(NotaryError::Forked { signed: checkpoint.size })
+    match folder.tree_before(checkpoint.size, begins).size() {
+        0 if begins > 1 => Err(NotaryError::TilesGone { first: begins }),
+        _ => Err(NotaryError::Forked { signed: checkpoint.size }),
+    }
 }
 
 /// `tree`, grown to `size` records of the log, its tiles written.

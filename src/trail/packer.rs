@@ -31,6 +31,7 @@ pub(super) struct Packer {
     place: Arc<Place>,
     catalogue: Arc<Mutex<Catalogue>>,
     gate: Arc<Gate>,
+    tidying: Arc<Mutex<()>>,
     errands: Receiver<Errand>,
     /// Those that could not be compressed are not tried again in this run.
     left: Vec<Name>,
@@ -43,9 +44,10 @@ impl Packer {
         place: Arc<Place>,
         catalogue: Arc<Mutex<Catalogue>>,
         gate: Arc<Gate>,
+        tidying: Arc<Mutex<()>>,
     ) -> (Self, SyncSender<Errand>) {
         let (sender, errands) = sync_channel(ERRANDS_MAX);
-        (Self { place, catalogue, gate, errands, left: Vec::new() }, sender)
+        (Self { place, catalogue, gate, tidying, errands, left: Vec::new() }, sender)
     }
 
     /// Until the log is closed.
@@ -104,6 +106,8 @@ impl Packer {
 
     /// Compresses the oldest sealed segment that is not yet.
     fn pack_one(&mut self) -> io::Result<()> {
+        let tidying = Arc::clone(&self.tidying);
+        let _tidying = tidying.lock();
         let sealed = self.catalogue.lock().sealed();
         let mut sealed = sealed.into_iter().filter(|(name, _)| !self.left.contains(name));
         let Some((name, last)) = sealed.next() else { return Ok(()) };

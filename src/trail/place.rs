@@ -7,6 +7,7 @@
 //! segments/<first>-<attempt>.idx           where in it records stand
 //! segments/<first>.tenants                 how many records each tenant had before <first>
 //! segments/<first>.begins                  the same, where all before <first> is deleted
+//! segments/handovers                       keys that were handed over in deleted records
 //! segments/spare-<n>, zeroing-<n>, *.new   the next segment; what is being made
 //! ```
 //! Never decides which of them counts: that is recovery's.
@@ -122,6 +123,28 @@ impl Place {
         self.directory.join(format!("{first:020}.tenants"))
     }
 
+    /// Adds to the file of keys that were handed over in records that are deleted, what is not there.
+    pub(super) fn add_handovers(&self, details: &[String]) -> io::Result<()> {
+        let path = self.path(HANDOVERS);
+        let mut known = match self.disk.open(&path) {
+            Ok(file) => {
+                let length = usize::try_from(file.length()?.min(HANDOVERS_BYTES_MAX)).unwrap_or(0);
+                let mut bytes = vec![0; length];
+                read_whole(&*file, 0, &mut bytes)?;
+                String::from_utf8_lossy(&bytes).into_owned()
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        for detail in details {
+            if !known.lines().any(|line| line == detail) {
+                known.push_str(detail);
+                known.push('\n');
+            }
+        }
+        self.put(&path, known.as_bytes())
+    }
+
     /// A small file, whole and durable or not there at all.
     pub(super) fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let made = path.with_added_extension("new");
@@ -181,6 +204,9 @@ pub(super) fn read_whole(file: &dyn LogFile, offset: u64, into: &mut [u8]) -> io
     Ok(())
 }
 
+/// The handovers of the audit key that stood in records that are deleted, a line each.
+pub(super) const HANDOVERS: &str = "handovers";
+const HANDOVERS_BYTES_MAX: u64 = 1024 * 1024;
 const PACKED_SUFFIX: &str = ".zst";
 /// So that a disk that only ever interrupts does not hold the thread for ever.
 const INTERRUPTIONS_MAX: u32 = 1_000;

@@ -1,5 +1,5 @@
-//! Reading the log back: frames in constant memory across segments, compressed ones too, and the page
-//! that callers ask for. Verifies the chain on its way, and never reads past what is durable.
+//! Reading the log back: frames in constant memory across segments, compressed ones too, and pages.
+//! Verifies the chain on its way, and never reads past what is durable.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::audit::{Chain, Frame, MAX_FRAME_BYTES, Record, SEGMENT_HEADER_BYTES, 
 /// About how many bytes of records one read returns at most.
 pub const MAX_READ_BYTES: usize = 4 * 1024 * 1024;
 
-/// The log's segments, for those who read the log as a whole. Clones are the same.
+/// The log's segments, for those who read the log as a whole.
 #[derive(Clone)]
 pub struct Segments {
     pub(super) shared: Arc<Shared>,
@@ -26,6 +26,26 @@ pub struct FrameReader {
     /// Where it stands: at a record of the log, or still before the first that it was asked for.
     after: u64,
     source: Option<Open>,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// The frames from the record `first` on.
+    pub(super) fn frames_from(self: &Arc<Self>, first: u64) -> FrameReader {
+        let after = first.saturating_sub(1);
+        FrameReader { shared: Arc::clone(self), after, source: None }
+    }
+
+    /// The bytes of a segment, whichever way they are kept now.
+    pub(super) fn bytes_of(&self, name: Name) -> io::Result<Bytes> {
+        match Bytes::at(&self.place, name, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Bytes::at(&self.place, name, true)
+            }
+            bytes => bytes,
+        }
+    }
 }
 
 /// A segment that is read.
@@ -78,6 +98,11 @@ impl Segments {
         self.shared.catalogue.lock().begins()
     }
 
+    /// The last record of each sealed segment.
+    pub(super) fn ends(&self) -> std::collections::BTreeSet<u64> {
+        self.shared.catalogue.lock().closed().iter().map(|part| part.last).collect()
+    }
+
     /// The last durable record of the segment that has the record `sequence`, as far as is known now;
     /// None where that one is not durable yet.
     pub fn end_of(&self, sequence: u64) -> Option<u64> {
@@ -113,8 +138,7 @@ impl FrameReader {
         Ok(Some(taken))
     }
 
-    /// The place before the next frame, by the chain as far as it was read or as the frame's segment
-    /// says; None where no frame is next yet.
+    /// The place before the next frame; None where no frame is next yet.
     pub fn stands_after(&mut self) -> Result<Option<Chain>, TrailError> {
         let stands = self.stand_before(self.after.saturating_add(1))?;
         Ok(self.chain().filter(|_| stands))

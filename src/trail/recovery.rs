@@ -237,7 +237,7 @@ fn tenants_before(
     }
     let mut firsts = Vec::new();
     let mut until = begins.sequence();
-    let mut tenants = Tenants::default();
+    let mut tenants = None;
     for (name, packed) in catalogue.names().rev() {
         if name.first > until {
             continue;
@@ -246,10 +246,16 @@ fn tenants_before(
         until = name.first.saturating_sub(1);
         let chain = follow(place, name, packed, until, |_| {})?;
         if let Some(known) = Tenants::load(place, &chain) {
-            tenants = known;
+            tenants = Some(known);
             break;
         }
     }
+    let first = catalogue.begins();
+    // The counts of what is deleted stand nowhere else.
+    let mut tenants = match tenants {
+        None if first > 1 => return Err(TrailError::Beginning { first }),
+        tenants => tenants.unwrap_or_default(),
+    };
     for (name, packed, until) in firsts.into_iter().rev() {
         follow(place, name, packed, until, |frame| tenants.follow(frame))?;
     }

@@ -26,6 +26,7 @@ mod outbox;
 mod outside;
 mod permits;
 mod postgres;
+mod retention;
 mod rewrap;
 mod rotation;
 mod server;

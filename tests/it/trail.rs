@@ -22,6 +22,9 @@ use futures_util::FutureExt;
 pub(crate) use disk::{Call, EIO, FakeDisk};
 use disk::{ENOSPC, Fault};
 
+/// A call that fails.
+pub(crate) const FAILS: Fault = Fault::Fails(EIO);
+
 const INSTALLATION: [u8; 16] = [0xb0; 16];
 const FIRST: &str = "00000000000000000001-0000.seg";
 

@@ -28,6 +28,8 @@ pub enum What {
     Inserted,
     /// The log's end is not there.
     CutOff,
+    /// The log's beginning is not there, and no signed record says that it was deleted.
+    CutBeginning,
     /// The log goes on otherwise than the one that was seen elsewhere.
     Forked,
     /// The log and its checkpoints are those of an earlier time.
@@ -55,6 +57,7 @@ impl What {
             Self::Moved => "MOVED",
             Self::Inserted => "INSERTED",
             Self::CutOff => "CUT_OFF",
+            Self::CutBeginning => "CUT_BEGINNING",
             Self::Forked => "FORKED",
             Self::RolledBack => "ROLLED_BACK",
             Self::OldCheckpoint => "OLD_CHECKPOINT",
@@ -84,6 +87,11 @@ impl fmt::Display for Finding {
             What::CutOff => write!(
                 formatter,
                 "the log was cut off: records {first} to {last} are missing at its end"
+            ),
+            What::CutBeginning => write!(
+                formatter,
+                "the log was cut at its beginning: records {first} to {last} are missing, and no \
+                 signed record says that they were deleted"
             ),
             What::Forked if exact => write!(
                 formatter,

@@ -5,6 +5,7 @@
 //! never reads anything itself. Without a checkpoint kept elsewhere it cannot know that the log *and*
 //! the checkpoints beside it were taken back together to an earlier state.
 
+mod cut;
 mod diagnose;
 mod finding;
 mod framed;
@@ -13,7 +14,7 @@ mod segmented;
 use std::cmp::Reverse;
 
 use bulla_proof::{
-    Checkpoint, CheckpointError, Hash, SignedCheckpoint, Tree, VerifyingKey, leaf_hash,
+    Checkpoint, CheckpointError, Hash, SignedCheckpoint, Tile, Tree, VerifyingKey, leaf_hash,
 };
 
 use super::chain::Chain;
@@ -22,6 +23,8 @@ use super::rotation::rotated_key;
 use super::segment::SegmentHeader;
 
 pub use finding::{Finding, What};
+
+use cut::Cut;
 pub use framed::{Framed, Window};
 pub use segmented::{FileName, Files, Segmented};
 
@@ -70,6 +73,16 @@ pub trait Signed {
     /// proves it.
     fn leaf(&mut self, sequence: u64) -> Option<Hash>;
 
+    /// A tile, or more of it than was asked for. Evidence as a leaf is.
+    fn tile(&mut self, _: Tile) -> Option<Vec<Hash>> {
+        None
+    }
+
+    /// The details of handovers of the key that stood in deleted records, in order. Each proves itself.
+    fn handovers(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Called now and then with the last sequence that was verified.
     fn progress(&mut self, sequence: u64);
 }
@@ -79,6 +92,8 @@ pub trait Signed {
 pub struct Verified {
     /// How many records.
     pub size: u64,
+    /// The first record that is there: those before it are deleted, as a signed record says.
+    pub first: u64,
     /// How many of them a signed checkpoint covers.
     pub proven: u64,
     /// The root over all of them.
@@ -115,6 +130,10 @@ pub struct Verifier {
     next_kept: Option<Vec<u8>>,
     /// What a record at the end, that nobody need have been told of, is called if it was signed.
     tail: What,
+    /// A file was seen.
+    begun: bool,
+    /// Where the log begins, if its beginning is deleted.
+    cut: Option<Cut>,
 }
 
 /// A checkpoint's note and what it claims, before its signature was looked at.
@@ -144,6 +163,8 @@ impl Verifier {
             outside,
             next_kept: None,
             tail: What::CutOff,
+            begun: false,
+            cut: None,
         }
     }
 
@@ -196,6 +217,11 @@ impl Verifier {
                     continue;
                 }
                 Item::File { first, head } if first == expected && head == *self.chain.head() => {
+                    self.begun = true;
+                    continue;
+                }
+                Item::File { first, head } if self.is_before_all(first) => {
+                    self.begin_at(first, head, signed).map_err(VerifyError::Found)?;
                     continue;
                 }
                 Item::End => return Ok(()),
@@ -221,6 +247,7 @@ impl Verifier {
         if let Some(next) = rotated_key(frame.payload(), &self.key) {
             self.key = next;
         }
+        self.look_for_deletion(frame);
         true
     }
 
@@ -232,12 +259,14 @@ impl Verifier {
                 .map_err(|error| self.distrusted(error))?;
             let checkpoint = opened.checkpoint();
             let (root, chain) = (self.tree.root(), *self.chain.head());
-            let same = checkpoint.root == root && (size == 0 || checkpoint.chain == chain);
+            let same = (self.has_no_tree() || checkpoint.root == root)
+                && (size == 0 || checkpoint.chain == chain);
             if !same {
                 return Err(self.mismatch(checkpoint, claimed.kept, signed));
             }
             self.checkpoints = self.checkpoints.saturating_add(1);
             self.proven = size;
+            self.prove_deletion();
             self.proven_tree.clone_from(&self.tree);
             self.unproven.clear();
         }
@@ -300,7 +329,8 @@ impl Verifier {
         if self.newest_kept > 0 && self.newest_kept < proven {
             return Err(self.finding(What::OldCheckpoint, self.newest_kept.saturating_add(1)));
         }
-        Ok(Verified { size, proven, root, key: self.key, checkpoints })
+        let first = self.begun()?;
+        Ok(Verified { size, first, proven, root, key: self.key, checkpoints })
     }
 
     /// Records up to `size` were signed and are not there, or not as they were written.

@@ -2,7 +2,7 @@
 //! folder, for their owner only. A file is replaced as a whole or not at all.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 
 use super::NotaryError;
 use crate::audit::{Hash, MAX_CHECKPOINT_BYTES, TILE_HASHES, Tile, Tree, VerifyingKey};
+use crate::trail::Notes;
+use crate::trail::tiles::{read_tile, tree_of};
 
 /// The folder, and which unfinished tiles are in it.
 pub(super) struct Folder {
@@ -81,6 +83,30 @@ impl Folder {
         self.replace(&self.checkpoint_file(), bytes)
     }
 
+    /// Thins `checkpoints` out: those that `keeps` does not name go. Replaced as a whole.
+    pub(super) fn thin_checkpoints(
+        &self,
+        mut keeps: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), NotaryError> {
+        let path = self.path.join("checkpoints");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed("read", &path, error)),
+        };
+        let mut notes = Notes::new(BufReader::new(file));
+        let (mut kept, mut gone) = (Vec::new(), 0_u64);
+        while let Some(note) = notes.next_note().map_err(|error| failed("read", &path, error))? {
+            if keeps(&note) {
+                kept.extend_from_slice(&note);
+                kept.push(b'\n');
+            } else {
+                gone = gone.saturating_add(1);
+            }
+        }
+        if gone == 0 { Ok(()) } else { self.replace(&path, &kept) }
+    }
+
     /// The public key, for convenience: nobody must trust it because it lies there.
     pub(super) fn publish_key(&self, key: &VerifyingKey) -> Result<(), NotaryError> {
         let (path, line) = (self.path.join("key.pub"), format!("{key}\n"));
@@ -132,27 +158,24 @@ impl Folder {
         full.read(&bytes).map_err(|_| NotaryError::NoTile)
     }
 
-    /// The tree of the largest whole number of tiles in `size`, from the tiles; an empty one where one
-    /// is missing. Believed by nobody before its root was compared.
-    pub(super) fn tree_before(&self, size: u64) -> Tree {
-        let whole = size & !0xff;
-        let mut edges = Vec::new();
-        let mut count = whole;
-        let mut level = 0_u8;
-        while count > 0 {
-            let hashes = count & 0xff;
-            let tiles = count.saturating_sub(hashes)..count;
-            let edge: Option<Vec<Hash>> = match level.checked_sub(1) {
-                // The largest number of whole tiles leaves nothing unfinished over the leaves.
-                None => Some(Vec::new()),
-                Some(below) => tiles.map(|index| self.tile_root(below, index)).collect(),
-            };
-            let Some(edge) = edge else { return Tree::new() };
-            edges.push(edge);
-            count >>= 8;
-            level = level.saturating_add(1);
-        }
-        Tree::resume(whole, edges).unwrap_or_default()
+    /// The tree of the largest whole number of tiles in `size`, or of all records before `begins` where
+    /// those are more, from the tiles; an empty one where one is missing. Believed by nobody before its
+    /// root was compared.
+    pub(super) fn tree_before(&self, size: u64, begins: u64) -> Tree {
+        let whole = (size & !0xff).max(begins.saturating_sub(1));
+        let tree = tree_of(whole, |level, index| {
+            let kept = read_tile(&self.path, level, index);
+            let below = level.checked_sub(1).filter(|_| begins == 1);
+            // Out of the tiles below where those can be made anew, so that a damaged one is found.
+            match below.zip(kept.as_ref()) {
+                Some((below, kept)) => {
+                    let first = index.saturating_mul(TILE_HASHES as u64);
+                    (first..).take(kept.len()).map(|index| self.tile_root(below, index)).collect()
+                }
+                None => kept,
+            }
+        });
+        tree.unwrap_or_default()
     }
 
     fn tile_root(&self, level: u8, index: u64) -> Option<Hash> {
