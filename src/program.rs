@@ -1,6 +1,8 @@
 //! The program: `bulla serve` and what an operator does around it, and the tool that talks to it.
 
 // By its path, so that a program of the tests that takes this file in finds it too.
+#[path = "program/export.rs"]
+mod export;
 #[path = "program/rewrap.rs"]
 mod rewrap;
 #[path = "program/verify.rs"]
@@ -95,6 +97,11 @@ pub(crate) fn run() -> ExitCode {
             if arguments.directory.is_some() =>
         {
             return verify::run(arguments, program.output);
+        }
+        Command::Remote(cli::Command::Audit { command: AuditCommand::Export(arguments) })
+            if arguments.directory.is_some() =>
+        {
+            return export::run(*arguments);
         }
         Command::Remote(command) => {
             let all = Program::command();

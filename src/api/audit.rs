@@ -146,6 +146,14 @@ impl Api {
     }
 }
 
+/// Which records a filter of the API asks for.
+///
+/// # Errors
+/// In words, which field is wrong.
+pub fn record_filter(asked: Option<kms::RecordFilter>) -> Result<Filter, String> {
+    filter(asked).map_err(|refusal| refusal.to_string())
+}
+
 fn filter(asked: Option<kms::RecordFilter>) -> Result<Filter, Refusal> {
     let Some(asked) = asked else { return Ok(Filter::default()) };
     let time_us = |field, time: Option<prost_types::Timestamp>| match time {

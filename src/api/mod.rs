@@ -44,10 +44,12 @@ use crate::service::{Asks, Caller, Change, Desk, Refusal, UseCase};
 
 use rehearsal::{Asked, Rehearsal};
 
+pub use audit::record_filter;
 pub use errors::status;
 pub use front::{Ended, Front, FrontBody};
 pub use health::Serving;
 pub use identity::{Identity, MayTry, OnUnknown};
+pub use render::record;
 
 /// The services, at one desk.
 #[derive(Clone)]

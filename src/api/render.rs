@@ -97,7 +97,8 @@ pub(super) fn refusal(refusal: &Refusal) -> kms::Refusal {
     kms::Refusal { reason: refusal.reason().to_owned(), message: refusal.to_string() }
 }
 
-pub(super) fn record(entry: AuditRecord) -> kms::Record {
+/// A record as the API shows it.
+pub fn record(entry: AuditRecord) -> kms::Record {
     let record = entry.record;
     let to = record.destination;
     kms::Record {

@@ -4,6 +4,7 @@
 //! changes nothing there. It trusts the key that it is given and nothing that lies in the
 //! folder.
 
+mod export;
 mod folder;
 mod window;
 
@@ -21,6 +22,9 @@ use crate::trail::CopiedSegments;
 
 pub use crate::audit::verify::{Finding, What};
 
+pub use export::Export;
+
+use export::Overheard;
 use folder::Beside;
 use window::SegmentFiles;
 
@@ -64,6 +68,9 @@ pub enum AuditorError {
         /// Why.
         source: io::Error,
     },
+    /// What was asked for cannot be written.
+    #[error("cannot write: {0}")]
+    Write(io::Error),
     /// The file holds no verifier key.
     #[error("{0} holds no verifier key of the form NAME+ID+KEY")]
     NotAKey(PathBuf),
@@ -78,6 +85,26 @@ pub enum AuditorError {
 /// # Errors
 /// A file cannot be read, or is no key or log.
 pub fn verify(copied: &Copied, progress: &mut dyn FnMut(u64, u64)) -> Result<Shown, AuditorError> {
+    run(copied, None, progress)
+}
+
+/// Verifies it, and gives away what is asked for of the records that follow the chain.
+///
+/// # Errors
+/// As of [`verify`], and where a record cannot be given.
+pub fn export(
+    copied: &Copied,
+    export: Export<'_>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Shown, AuditorError> {
+    run(copied, Some(export), progress)
+}
+
+fn run(
+    copied: &Copied,
+    export: Option<Export<'_>>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Shown, AuditorError> {
     let key = read_key(&copied.public_key)?;
     let installation_id = installation_of(key.name())
         .ok_or_else(|| AuditorError::NotAKey(copied.public_key.clone()))?;
@@ -92,7 +119,8 @@ pub fn verify(copied: &Copied, progress: &mut dyn FnMut(u64, u64)) -> Result<Sho
     let mut beside = Beside::open(&folder)?;
     let progress = RefCell::new(progress);
     let told = |read: u64, length: u64| (progress.borrow_mut())(read, length);
-    let mut log = Segmented::new(installation_id, SegmentFiles::new(folder, segments, &told));
+    let log = Segmented::new(installation_id, SegmentFiles::new(folder, segments, &told));
+    let mut log = Overheard { log, export, last: None };
     match verifier.run(&mut log, &mut beside) {
         Ok(verified) => Ok(match witnessed {
             Some(witnessed) => Shown::Whole(verified, witnessed),

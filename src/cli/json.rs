@@ -166,6 +166,16 @@ impl Json {
         Self::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
+    /// The same object with one more field of text, unless that is empty.
+    pub(crate) fn with(mut self, name: &str, text: &str) -> Self {
+        if let Self::Object(fields) = &mut self
+            && !text.is_empty()
+        {
+            fields.push((name.to_owned(), Self::text(text)));
+        }
+        self
+    }
+
     /// Text.
     pub(crate) fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())

@@ -51,7 +51,7 @@ use std::process::ExitCode;
 use bulla_client::{Client, Proposing};
 use clap::error::ErrorKind;
 
-pub use audit::{AuditCommand, VerifyArguments};
+pub use audit::{AuditCommand, ExportArguments, ExportFormat, Exporter, VerifyArguments};
 pub use campaign::CampaignCommand;
 pub use census::CensusArguments;
 pub use connection::ConnectionArguments;

@@ -103,6 +103,7 @@ fn failed(error: &AuditorError) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "error: {error}");
     ExitCode::from(match error {
         AuditorError::Read { .. } => Exit::NoInput as u8,
+        AuditorError::Write(_) => Exit::InputOutput as u8,
         AuditorError::NotAKey(_) | AuditorError::NotALog(_) => Exit::Data as u8,
     })
 }

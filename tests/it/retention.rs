@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulla::audit::verify::{Finding, What};
-use bulla::audit::{Deletion, Outcome, Record, Sign};
-use bulla::auditor::{self, Copied, Shown};
+use bulla::audit::{Deletion, Filter, Outcome, Owners, Query, Record, Sign};
+use bulla::auditor::{self, Copied, Export, Shown};
 use bulla::keys::TenantId;
 use bulla::trail::{Lane, MIN_SEGMENT_BYTES, Notary, NotaryError, Trail, TrailError, TrailOptions};
 use bulla_proof::verify_inclusion;
@@ -225,6 +225,51 @@ async fn the_last_two_segments_and_what_is_young_or_not_counted_stay() {
     let last = Deletion { to: *trail.durable().borrow(), ..all[0] };
     assert!(trail.delete(last).await.is_err());
     assert_eq!(segments(folder.path()), count);
+}
+
+// === exporting a copy ===
+
+/// What an export of the copy gives after `after`, and whether the log verified.
+fn exported(directory: &Path, query: &Query, after: u64) -> (Vec<u64>, bool) {
+    let public_key = directory.join("pinned.pub");
+    fs::write(&public_key, Key::new(INSTALLATION, 5).key().to_string()).unwrap();
+    let copied = Copied { directory: directory.to_owned(), public_key, checkpoints: Vec::new() };
+    let mut given = Vec::new();
+    let mut give = |entry: bulla::trail::Entry| {
+        given.push(entry.sequence);
+        Ok(())
+    };
+    let export = Export { query, after, give: &mut give };
+    let shown = auditor::export(&copied, export, &mut |_, _| ()).unwrap();
+    (given, matches!(shown, Shown::Whole(_)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h03_an_export_of_a_copy_gives_what_was_asked_for_and_nothing_behind_a_broken_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let trail = open(path).unwrap();
+    fill(&trail, 200).await;
+    drop(sign(path, &trail).unwrap());
+    let owners = Owners::Tenant(TenantId::from_bytes([2; 16]));
+    let query = Query { owners, filter: Filter::default() };
+    let wanted = trail.search(&query, 0, usize::MAX).await.unwrap().entries;
+    let wanted: Vec<_> = wanted.iter().map(|entry| entry.sequence).collect();
+    assert!(wanted.len() == 100);
+    trail.close().await;
+    drop(trail);
+    assert_eq!(exported(path, &query, 0), (wanted.clone(), true));
+    let (rest, whole) = exported(path, &query, 100);
+    assert!(whole && rest == wanted.iter().copied().filter(|it| *it > 100).collect::<Vec<_>>());
+    let last = files(path, ".seg").into_iter().rfind(|name| name.ends_with(".seg")).unwrap();
+    let file = path.join("audit/segments").join(&last);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[200] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let first: u64 = last[..20].parse().unwrap();
+    let (given, whole) = exported(path, &query, 0);
+    assert!(!whole && given.iter().all(|sequence| *sequence < first), "{first}: {given:?}");
+    assert!(!given.is_empty());
 }
 
 // === when it is stopped ===

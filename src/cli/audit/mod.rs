@@ -1,11 +1,13 @@
 //! `bulla audit`: who did what, and what was refused.
 
 mod receipts;
+mod export;
 mod verify;
 
 use bulla_client::{Client, kms};
 
 pub(super) use receipts::kept;
+pub use export::{ExportArguments, ExportFormat, Exporter};
 pub use verify::VerifyArguments;
 
 use super::Session;
@@ -40,6 +42,8 @@ pub enum AuditCommand {
         #[command(flatten)]
         filter: FilterArguments,
     },
+    /// Write records as JSON lines or CSV, from the server or from a copied data directory
+    Export(Box<ExportArguments>),
     /// Show one record, once its bytes were found to make its chain value
     Show {
         /// Its sequence
@@ -119,6 +123,7 @@ impl AuditCommand {
             Self::List { after_sequence, limit, filter } => {
                 list(session, after_sequence, limit, filter.filter()?).await
             }
+            Self::Export(arguments) => export::export(session, *arguments).await,
             Self::Show { sequence } => verify::show(session, sequence).await,
             Self::Verify(arguments) => verify::verify(session, arguments).await,
             Self::Checkpoint => verify::checkpoint(session).await,
@@ -204,6 +209,10 @@ pub(crate) fn line(record: &kms::Record) -> String {
         record.action.clone(),
         record.outcome.clone(),
         unless_zero(record.items),
+        unless_zero(record.latency_us),
+        unless_zero(record.tenant_sequence),
+        // Enough of it to find it by; JSON has all of it.
+        hex::encode(record.id.get(..4).unwrap_or_default()),
         unless_zero(record.version),
         record.key_id.clone(),
         because(record),
@@ -234,6 +243,9 @@ const COLUMNS: Columns = Columns::new(&[
     ("action", 26),
     ("outcome", 9),
     ("items", 5),
+    ("latency_us", 10),
+    ("tenant_sequence", 15),
+    ("id", 8),
     ("version", 7),
     ("key_id", 36),
     ("reason", 0),
@@ -255,6 +267,9 @@ mod tests {
             reason: "INVALID_CIPHERTEXT".into(),
             class: "commitment".into(),
             items: 1,
+            latency_us: 850,
+            tenant_sequence: 4,
+            id: (10..26).collect(),
             encryption_context: [("table".to_owned(), "customers".to_owned())].into(),
             ..Default::default()
         }
@@ -265,7 +280,8 @@ mod tests {
         assert_eq!(
             line(&record()),
             "12        2027-01-15T08:00:00.123456Z  spiffe://quickstart.bulla/app       \
-             crypto.decrypt              REFUSED    1      -        \
+             crypto.decrypt              REFUSED    1      850         4                \
+             0a0b0c0d  -        \
              -                                     \
              INVALID_CIPHERTEXT class=commitment encryption_context={table=customers}\n"
         );
