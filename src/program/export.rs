@@ -33,7 +33,8 @@ pub(super) fn run(arguments: ExportArguments) -> ExitCode {
     };
     let export = Export { query: &query, after: arguments.after_sequence, give: &mut give };
     let shown = auditor::export(&copied, export, &mut |_, _| ());
-    let flushed = out.flush().map_err(AuditorError::Write);
+    let flushed =
+        out.write_all(&exporter.end()).and_then(|()| out.flush()).map_err(AuditorError::Write);
     match shown.and_then(|shown| flushed.map(|()| shown)) {
         Ok(Shown::Whole(verified)) => {
             let _ = writeln!(io::stderr(), "{}", exporter.summary(verified.size));

@@ -170,7 +170,7 @@ fn goes_on<L: Log>(mut chain: Chain, log: &mut L, seen: u64) -> Result<bool, L::
         let expected = chain.sequence().saturating_add(1);
         match log.next(expected)? {
             Item::Frame(frame) if chain.verify(&frame).is_ok() => {}
-            Item::File { first, head } if first == expected && head == *chain.head() => {}
+            Item::File { first, head, .. } if first == expected && head == *chain.head() => {}
             Item::End => return Ok(seen <= chain.sequence()),
             _ => return Ok(false),
         }

@@ -45,6 +45,8 @@ pub enum Item<'a> {
         first: u64,
         /// The chain value.
         head: Hash,
+        /// Whether it is just what its name says.
+        named: bool,
     },
     /// A file begins whose head is damaged, or another's than its name says, or another installation's.
     Stray {
@@ -216,11 +218,13 @@ impl Verifier {
                     }
                     continue;
                 }
-                Item::File { first, head } if first == expected && head == *self.chain.head() => {
+                Item::File { first, head, .. }
+                    if first == expected && head == *self.chain.head() =>
+                {
                     self.begun = true;
                     continue;
                 }
-                Item::File { first, head } if self.is_before_all(first) => {
+                Item::File { first, head, named: true } if self.is_before_all(first) => {
                     self.begin_at(first, head, signed).map_err(VerifyError::Found)?;
                     continue;
                 }

@@ -104,9 +104,11 @@ impl<F: Files> Log for Segmented<F> {
             let part = self.current.as_ref();
             let head = part.and_then(|part| part.head_for(expected));
             return Ok(match head {
-                Some(head) if *head.installation_id() == self.installation_id => {
-                    Item::File { first: head.first_sequence(), head: *head.chain().head() }
-                }
+                Some(head) if *head.installation_id() == self.installation_id => Item::File {
+                    first: head.first_sequence(),
+                    head: *head.chain().head(),
+                    named: part.is_some_and(Part::is_named),
+                },
                 Some(_) => Item::Stray { foreign: true },
                 None => Item::Stray { foreign: false },
             });
@@ -131,6 +133,13 @@ impl<W> Part<W> {
     /// Its first record, by its head if it has one.
     fn first(&self) -> u64 {
         self.head.as_ref().map_or(self.name.first, SegmentHeader::first_sequence)
+    }
+
+    /// Whether its head says what its name says.
+    fn is_named(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| {
+            self.name == FileName { first: head.first_sequence(), attempt: head.attempt() }
+        })
     }
 
     /// Its head, where that is no other's than its name says or no other's than is expected.

@@ -103,6 +103,14 @@ impl Exporter {
         }
     }
 
+    /// What is missing when there was no record: the headings.
+    pub fn end(&self) -> Vec<u8> {
+        match self.format {
+            ExportFormat::Csv if !self.headed => format!("{}\n", CELLS.join(",")).into_bytes(),
+            _ => Vec::new(),
+        }
+    }
+
     /// How many records were written, in words, where it is time to say so again.
     pub fn progress(&mut self) -> Option<String> {
         if self.told.elapsed() < TOLD_EVERY {
@@ -146,6 +154,7 @@ pub(super) async fn export(session: &Session, arguments: ExportArguments) -> Res
         write_out(&bytes)?;
         after = page.next_after_sequence;
         if page.end {
+            write_out(&exporter.end())?;
             note(&exporter.summary(after));
             return Ok(());
         }
