@@ -37,7 +37,7 @@ pub(crate) const CALLERS: &[(&str, &str, &[&str])] = &[
     ("auditor2", "two.test", &["auditor"]),
     ("approver", "one.test", &["approver"]),
     ("approver1", "one.test", &["approver"]),
-    ("landlord", "installation.test", &["tenant-manager"]),
+    ("landlord", "installation.test", &["tenant-manager", "auditor"]),
 ];
 
 /// An installation in a folder of its own, and the server process while it runs.

@@ -177,3 +177,31 @@ fn everything_in(folder: &Path) -> Vec<u8> {
         )
         .collect()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c02_records_of_no_tenant_reach_the_installations_own_auditors_and_nobody_else() {
+    let server = TestServer::start();
+    let nobody =
+        bulla_client::Config::new(format!("https://localhost:{}", server.address().port()))
+            .ca_file(server.path("ca.pem"));
+    if let Ok(stranger) = bulla_client::Client::connect(nobody).await {
+        assert!(stranger.status(kms::StatusRequest {}).await.is_err());
+    }
+    new_key(&server.client("operator").await).await;
+    let begun = std::time::Instant::now();
+    let of_nobody = |records: &[kms::Record]| {
+        records.iter().filter(|record| record.tenant_sequence == 0).count()
+    };
+    loop {
+        let seen = records(&server, "landlord", 0).await;
+        let keys = seen.iter().filter(|record| record.action.contains("create_key")).count();
+        assert_eq!(keys, 0, "another tenant's");
+        if of_nobody(&seen) > 0 {
+            break;
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{seen:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let seen = records(&server, "auditor", 0).await;
+    assert!(!seen.is_empty() && of_nobody(&seen) == 0);
+}
