@@ -132,7 +132,6 @@ pub struct Verifier {
     next_kept: Option<Vec<u8>>,
     /// What a record at the end, that nobody need have been told of, is called if it was signed.
     tail: What,
-    /// A file was seen.
     begun: bool,
     /// Where the log begins, if its beginning is deleted.
     cut: Option<Cut>,
