@@ -197,7 +197,9 @@ mod tests {
     fn terms(record: &Record<'_>) -> (i64, HashSet<Vec<u8>>) {
         let (mut payload, mut found) = (Vec::new(), HashSet::new());
         record.encode(&mut payload).unwrap();
-        let time = each_term(&payload, |term| drop(found.insert(term.to_vec())));
+        let time = each_term(&payload, |term| {
+            found.insert(term.to_vec());
+        });
         (time, found)
     }
 

@@ -19,7 +19,7 @@ pub(super) fn run(arguments: ExportArguments) -> ExitCode {
     let copied = Copied {
         directory: arguments.directory.unwrap_or_default(),
         public_key: arguments.public_key.unwrap_or_default(),
-        checkpoints: Vec::new(),
+        ..Copied::default()
     };
     let mut exporter = Exporter::new(arguments.format);
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -36,7 +36,7 @@ pub(super) fn run(arguments: ExportArguments) -> ExitCode {
     let flushed =
         out.write_all(&exporter.end()).and_then(|()| out.flush()).map_err(AuditorError::Write);
     match shown.and_then(|shown| flushed.map(|()| shown)) {
-        Ok(Shown::Whole(verified)) => {
+        Ok(Shown::Whole(verified, _) | Shown::Unwitnessed(verified)) => {
             let _ = writeln!(io::stderr(), "{}", exporter.summary(verified.size));
             if verified.proven < verified.size {
                 let _ = writeln!(

@@ -111,8 +111,7 @@ impl<R: Receive> Follower<R> {
     }
 
     async fn send_some(&mut self) -> Result<(), PlaceError> {
-        let after = self.position.at().sequence;
-        let mut frames = self.frames.take().unwrap_or_else(|| self.trail.segments().frames(after));
+        let mut frames = self.frames.take().unwrap_or_else(|| self.frames_behind());
         for _ in 0..BATCHES_MAX {
             let batch = batch(&mut frames)?;
             let Some(last) = batch.last() else { break };
@@ -138,6 +137,17 @@ impl<R: Receive> Follower<R> {
         }
         self.frames = Some(frames);
         Ok(())
+    }
+
+    /// What comes after the position, or after what retention has deleted before this sink had it.
+    fn frames_behind(&self) -> FrameReader {
+        let (after, segments) = (self.position.at().sequence, self.trail.segments());
+        let deleted = segments.begins().saturating_sub(1);
+        if after < deleted {
+            let (sink, records) = (self.counts.name(), deleted.saturating_sub(after));
+            tracing::warn!(sink, records, "audit records were deleted before a sink had them");
+        }
+        segments.frames(after.max(deleted))
     }
 
     async fn deliver(&mut self, entries: &[Entry]) -> Result<(), PlaceError> {

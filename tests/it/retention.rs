@@ -86,10 +86,12 @@ fn audited(directory: &Path, checkpoints: &[&Path]) -> Result<(u64, u64, u64), F
     let public_key = directory.join("pinned.pub");
     fs::write(&public_key, Key::new(INSTALLATION, 5).key().to_string()).unwrap();
     let checkpoints = checkpoints.iter().map(|path| path.to_path_buf()).collect();
-    let copied = Copied { directory: directory.to_owned(), public_key, checkpoints };
+    let directory = directory.to_owned();
+    let copied = Copied { directory, public_key, checkpoints, ..Copied::default() };
     match auditor::verify(&copied, &mut |_, _| ()).unwrap() {
-        Shown::Whole(verified) => Ok((verified.first, verified.size, verified.proven)),
+        Shown::Whole(verified, _) => Ok((verified.first, verified.size, verified.proven)),
         Shown::Bad(finding) => Err(finding),
+        Shown::Unwitnessed(_) => panic!("no witness was asked for"),
     }
 }
 
@@ -233,7 +235,7 @@ async fn the_last_two_segments_and_what_is_young_or_not_counted_stay() {
 fn exported(directory: &Path, query: &Query, after: u64) -> (Vec<u64>, bool) {
     let public_key = directory.join("pinned.pub");
     fs::write(&public_key, Key::new(INSTALLATION, 5).key().to_string()).unwrap();
-    let copied = Copied { directory: directory.to_owned(), public_key, checkpoints: Vec::new() };
+    let copied = Copied { directory: directory.to_owned(), public_key, ..Copied::default() };
     let mut given = Vec::new();
     let mut give = |entry: bulla::trail::Entry| {
         given.push(entry.sequence);
@@ -241,7 +243,7 @@ fn exported(directory: &Path, query: &Query, after: u64) -> (Vec<u64>, bool) {
     };
     let export = Export { query, after, give: &mut give };
     let shown = auditor::export(&copied, export, &mut |_, _| ()).unwrap();
-    (given, matches!(shown, Shown::Whole(_)))
+    (given, matches!(shown, Shown::Whole(..)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -412,10 +414,11 @@ async fn h03_the_census_is_unaffected_by_retention_and_a_tenant_sees_what_was_de
     fs::copy(server.path("data/audit/key.pub"), &key_file).unwrap();
     assert_eq!(server.stop(), 0);
     let copied =
-        Copied { directory: server.path("data"), public_key: key_file, checkpoints: Vec::new() };
+        Copied { directory: server.path("data"), public_key: key_file, ..Copied::default() };
     match auditor::verify(&copied, &mut |_, _| ()).unwrap() {
-        Shown::Whole(verified) => assert_eq!(verified.first, oldest.sequence),
+        Shown::Whole(verified, _) => assert_eq!(verified.first, oldest.sequence),
         Shown::Bad(finding) => panic!("{finding}"),
+        Shown::Unwitnessed(_) => panic!("no witness was asked for"),
     }
 }
 

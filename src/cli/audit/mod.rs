@@ -1,13 +1,13 @@
 //! `bulla audit`: who did what, and what was refused.
 
-mod receipts;
 mod export;
+mod receipts;
 mod verify;
 
 use bulla_client::{Client, kms};
 
-pub(super) use receipts::kept;
 pub use export::{ExportArguments, ExportFormat, Exporter};
+pub(super) use receipts::kept;
 pub use verify::VerifyArguments;
 
 use super::Session;

@@ -162,7 +162,8 @@ async fn h03_kept_receipts_are_checked_against_the_signed_log() {
     let last = Receipt::parse(lines.lines().last().unwrap().split_once(' ').unwrap().1).unwrap();
     let auditor = server.client("auditor").await;
     loop {
-        let checkpoint = auditor.get_checkpoint(kms::GetCheckpointRequest::default()).await.unwrap();
+        let checkpoint =
+            auditor.get_checkpoint(kms::GetCheckpointRequest::default()).await.unwrap();
         let text = String::from_utf8(checkpoint.checkpoint).unwrap();
         if text.lines().nth(1).unwrap().parse::<u64>().unwrap() >= last.sequence {
             break;
