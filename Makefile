@@ -40,6 +40,7 @@ bench: ## What it costs, in calls a second (BENCH_SMOKE=1: only that the benches
 	cargo bench --locked --profile dev --bench census -- 10
 	cargo bench --locked --profile dev --bench rights -- --smoke
 	cargo bench --locked --profile dev --bench audit_verify -- 10000
+	cargo bench --locked --profile dev --bench audit_query -- 20000
 	@.ci/append
 	cargo bench --locked --profile dev --bench load --features bench-echo -- --smoke
 else
@@ -49,6 +50,7 @@ bench:
 	cargo bench --locked --bench policy
 	cargo bench --locked --bench rights
 	cargo bench --locked --bench audit_verify
+	cargo bench --locked --bench audit_query
 	@.ci/append
 	cargo bench --locked --bench load --features bench-echo
 endif

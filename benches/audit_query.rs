@@ -58,6 +58,15 @@ async fn ask(trail: &Trail, query: &Query) -> (usize, Duration) {
     (found, began.elapsed())
 }
 
+/// How many segments the log has, the one that is written too.
+fn segments_in(directory: &Path) -> usize {
+    let files = std::fs::read_dir(directory.join("segments")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let is_segment = |name: &String| name.starts_with('0') && name.contains(".seg");
+    let names = names.filter(is_segment).map(|name| name[..20].to_owned());
+    names.collect::<std::collections::BTreeSet<_>>().len()
+}
+
 fn open(directory: &Path) -> Trail {
     Trail::open(directory, [7; 16], &TrailOptions::default()).unwrap().0
 }
@@ -72,7 +81,10 @@ fn main() {
         let began = Instant::now();
         write(&trail, records).await;
         let written = began.elapsed();
-        while trail.indexed().1 < *trail.durable().borrow() {
+        let all = |(sealed, reached): (usize, u64)| {
+            reached >= *trail.durable().borrow() && sealed + 1 >= segments_in(&directory)
+        };
+        while !all(trail.indexed()) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let (segments, _) = trail.indexed();

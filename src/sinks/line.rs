@@ -89,6 +89,8 @@ struct Line<'a> {
     approval: &'a str,
     #[serde(skip_serializing_if = "is_zero")]
     latency_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items_root: Option<String>,
     hash: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<&'static str>,
@@ -158,6 +160,7 @@ impl<'a> Line<'a> {
             policy_revision: record.policy_revision,
             approval: &record.approval,
             latency_us: record.latency_us,
+            items_root: record.items_root.map(hex::encode),
             hash: hex::encode(entry.hash),
             left_out: Vec::new(),
         }

@@ -8,11 +8,13 @@
 //! caller was told the opposite, never the other way round. Never blocks, and never holds a lock over
 //! an await.
 
+mod waiters;
+
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -22,7 +24,11 @@ use super::gate::Purpose;
 use super::payloads::{Ids, Payloads};
 use super::writer::{Answer, Batch, Message};
 use super::{Shared, TrailError};
-use crate::audit::{Hash, MAX_FRAME_BYTES, Receipt, Record};
+use crate::audit::{MAX_FRAME_BYTES, Record};
+
+pub use waiters::{Append, AppendForReceipt};
+
+use waiters::{State, Waiters};
 
 /// The most bytes of records that wait on one lane, those on their way to the disk included.
 pub const MAX_LANE_BYTES: usize = 8 * 1024 * 1024;
@@ -36,14 +42,6 @@ pub const ON_ITS_WAY_MAX: Duration = Duration::from_millis(450);
 pub struct Lane {
     shared: Arc<LaneShared>,
 }
-
-/// Resolves to the record's sequence once it is durable. Dropping it does not take the record back.
-#[must_use = "a record is durable only when this says so"]
-pub struct Append(State);
-
-/// The same, with what the log's own tree knows the record by.
-#[must_use = "a record is durable only when this says so"]
-pub struct AppendForReceipt(Append);
 
 pub(super) struct LaneShared {
     trail: Arc<Shared>,
@@ -66,20 +64,6 @@ struct Gathering {
     spare_wakers: Vec<Option<Waker>>,
     /// The task has ended: nothing that came in now would ever leave.
     ended: bool,
-}
-
-/// Those who wait for one batch, by their record's place in it.
-#[derive(Default)]
-struct Waiters {
-    outcome: Option<Result<u64, TrailError>>,
-    /// The chain value of each record, where somebody asked for one.
-    hashes: Vec<Hash>,
-    wakers: Vec<Option<Waker>>,
-}
-
-enum State {
-    Refused(TrailError),
-    Waiting { waiters: Arc<Mutex<Waiters>>, place: usize },
 }
 
 /// What the lane's task does next.
@@ -160,35 +144,6 @@ impl Lane {
 
     pub(super) fn downgrade(&self) -> Weak<LaneShared> {
         Arc::downgrade(&self.shared)
-    }
-}
-
-// === impl Append ===
-
-impl Future for Append {
-    type Output = Result<u64, TrailError>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &self.0 {
-            State::Refused(error) => Poll::Ready(Err(error.clone())),
-            State::Waiting { waiters, place } => waiters.lock().poll(*place, context.waker()),
-        }
-    }
-}
-
-// === impl AppendForReceipt ===
-
-impl Future for AppendForReceipt {
-    type Output = Result<Receipt, TrailError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let sequence = ready!(Pin::new(&mut self.0).poll(context))?;
-        let hash = match &self.0.0 {
-            State::Waiting { waiters, place } => waiters.lock().hashes.get(*place).copied(),
-            State::Refused(_) => None,
-        };
-        // The log thread gives one for each record of a batch, or none.
-        Poll::Ready(hash.map(|hash| Receipt { sequence, hash }).ok_or(TrailError::Unavailable))
     }
 }
 
@@ -403,33 +358,5 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.end();
         self.0.trail.running_lanes.send_modify(|running| *running = running.saturating_sub(1));
-    }
-}
-
-// === impl Waiters ===
-
-impl Waiters {
-    /// Sets what became of the batch, unless it is known already; whom to wake.
-    fn settle(&mut self, outcome: Result<u64, TrailError>) -> Vec<Option<Waker>> {
-        self.outcome.get_or_insert(outcome);
-        std::mem::take(&mut self.wakers)
-    }
-
-    fn poll(&mut self, place: usize, waker: &Waker) -> Poll<Result<u64, TrailError>> {
-        match &self.outcome {
-            Some(Ok(first)) => Poll::Ready(Ok(first.saturating_add(place as u64))),
-            Some(Err(error)) => Poll::Ready(Err(error.clone())),
-            None => {
-                if self.wakers.len() <= place {
-                    self.wakers.resize(place.saturating_add(1), None);
-                }
-                match self.wakers.get_mut(place) {
-                    Some(Some(known)) => known.clone_from(waker),
-                    Some(vacant) => *vacant = Some(waker.clone()),
-                    None => {}
-                }
-                Poll::Pending
-            }
-        }
     }
 }
