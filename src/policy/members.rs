@@ -173,7 +173,7 @@ mod tests {
         let after = Membership::after(&wide, &all, &[]);
         let roles = after.roles(&subject(BOB), Timestamp::from_unix_ms(0));
         assert_eq!(roles.len(), MAX_GROUPS + 1);
-        let few = Membership::after(&wide, &all[..2], &[]);
+        let few = Membership::after(&wide, all.split_at(2).0, &[]);
         assert_eq!(few.roles(&subject(BOB), Timestamp::from_unix_ms(0)).len(), 2);
     }
 
