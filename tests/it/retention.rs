@@ -426,7 +426,7 @@ async fn h03_the_census_is_unaffected_by_retention_and_a_tenant_sees_what_was_de
 async fn issued(operator: &bulla_client::Client, key: &str, wanted: u64) -> u64 {
     let begun = Instant::now();
     loop {
-        let asked = kms::GetCensusRequest { key: key.to_owned(), ..Default::default() };
+        let asked = kms::GetCensusRequest { key: key.to_owned() };
         let census = operator.get_census(asked).await.unwrap();
         let counted: u64 = census
             .versions

@@ -123,7 +123,7 @@ pub(super) fn swaps(
     bytes[at..after].rotate_right(first);
     for step in [35, 3_500] {
         let other = i + step;
-        if other > RECORDS || (step > 35 && i % 10 > 0) {
+        if other > RECORDS || (step > 35 && !i.is_multiple_of(10)) {
             continue;
         }
         let to = written.at(other);
