@@ -10,8 +10,8 @@ use crate::audit::{Deletion, Query};
 
 impl Trail {
     /// Durable records after the sequence `after`, oldest first: at most `limit` of them and at most
-    /// about [`MAX_READ_BYTES`]; one at least, if there is one. Runs on a blocking thread, few at a
-    /// time, and verifies the chain on its way.
+    /// about [`MAX_READ_BYTES`](super::MAX_READ_BYTES); one at least, if there is one. Runs on a
+    /// blocking thread, few at a time, and verifies the chain on its way.
     pub async fn read(&self, after: u64, limit: usize) -> Result<Vec<Entry>, TrailError> {
         let segments = self.segments();
         let _permit = self.handle.shared.readers.acquire().await.map_err(|_| TrailError::Closed)?;
