@@ -41,6 +41,7 @@ bench: ## What it costs, in calls a second (BENCH_SMOKE=1: only that the benches
 	cargo bench --locked --profile dev --bench rights -- --smoke
 	cargo bench --locked --profile dev --bench audit_verify -- 10000
 	cargo bench --locked --profile dev --bench audit_query -- 20000
+	@.ci/append
 	cargo bench --locked --profile dev --bench load --features bench-echo -- --smoke
 else
 bench:
