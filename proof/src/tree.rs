@@ -33,6 +33,25 @@ impl Tree {
         (left == 0).then_some(Self { size, edges })
     }
 
+    /// The tree of `size` entries out of the tiles that `tile` gives, as wide as it is asked or wider. None
+    /// where one is missing. Whether they are the right ones shows its root.
+    pub fn from_tiles(size: u64, mut tile: impl FnMut(Tile) -> Option<Vec<Hash>>) -> Option<Self> {
+        let (mut edges, mut count, mut level) = (Vec::new(), size, 0_u8);
+        while count > 0 {
+            let edge = match u16::try_from(count & 0xff).ok()? {
+                0 => Vec::new(),
+                width => {
+                    let asked = Tile::new(level, count >> 8, width).ok()?;
+                    tile(asked)?.get(..width.into())?.to_vec()
+                }
+            };
+            edges.push(edge);
+            count >>= 8;
+            level = level.saturating_add(1);
+        }
+        Self::resume(size, edges)
+    }
+
     /// How many entries it has.
     pub fn size(&self) -> u64 {
         self.size

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::place::HANDOVERS;
 use super::segments_in;
-use crate::audit::{Hash, TILE_HASHES, Tile, Tree};
+use crate::audit::{Hash, TILE_HASHES, Tile};
 
 /// The hashes of the tile `index` of `level`, or of its largest unfinished form.
 pub fn read_tile(folder: &Path, level: u8, index: u64) -> Option<Vec<Hash>> {
@@ -18,25 +18,6 @@ pub fn read_tile(folder: &Path, level: u8, index: u64) -> Option<Vec<Hash>> {
     let widths = parts.filter_map(|part| part.ok()?.file_name().to_str()?.parse().ok());
     let tile = Tile::new(level, index, widths.max()?).ok()?;
     tile.read(&fs::read(folder.join(tile.to_string())).ok()?).ok()
-}
-
-/// The tree of `size` records out of the tiles that `tile` gives; None where one is missing.
-pub(super) fn tree_of(
-    size: u64,
-    mut tile: impl FnMut(u8, u64) -> Option<Vec<Hash>>,
-) -> Option<Tree> {
-    let (mut edges, mut count, mut level) = (Vec::new(), size, 0_u8);
-    while count > 0 {
-        let wanted = usize::try_from(count & 0xff).ok()?;
-        let edge = match wanted {
-            0 => Vec::new(),
-            _ => tile(level, count >> 8)?.get(..wanted)?.to_vec(),
-        };
-        edges.push(edge);
-        count >>= 8;
-        level = level.saturating_add(1);
-    }
-    Tree::resume(size, edges)
 }
 
 /// The details of handovers of the audit key that stood in deleted records, in order; each proves itself.

@@ -59,7 +59,7 @@ impl Verifier {
     ) -> Result<(), Finding> {
         self.begun = true;
         let to = first.saturating_sub(1);
-        let tree = tree_of(to, signed);
+        let tree = Tree::from_tiles(to, |tile| signed.tile(tile));
         self.cut =
             Some(Cut { to, chain: head, said_by: None, proven: false, treeless: tree.is_none() });
         self.chain = Chain::at(head, to);
@@ -144,25 +144,6 @@ impl Verifier {
             None => Ok(1),
         }
     }
-}
-
-/// The tree of `size` records out of the tiles beside the log.
-fn tree_of(size: u64, signed: &mut dyn Signed) -> Option<Tree> {
-    let (mut edges, mut count, mut level) = (Vec::new(), size, 0_u8);
-    while count > 0 {
-        let wanted = count & 0xff;
-        let edge = match u16::try_from(wanted).ok()? {
-            0 => Vec::new(),
-            width => {
-                let tile = Tile::new(level, count >> 8, width).ok()?;
-                signed.tile(tile)?.get(..width.into())?.to_vec()
-            }
-        };
-        edges.push(edge);
-        count >>= 8;
-        level = level.saturating_add(1);
-    }
-    Tree::resume(size, edges)
 }
 
 fn size_of(bytes: &[u8]) -> u64 {

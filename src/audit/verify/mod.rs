@@ -26,7 +26,7 @@ pub use finding::{Finding, What};
 
 use cut::Cut;
 pub use framed::{Framed, Window};
-pub use segmented::{FileName, Files, Segmented};
+pub use segmented::{FileName, Files, NextFile, Segmented};
 
 /// A log, read in order. After damage it goes on at the next whole frame.
 pub trait Log {

@@ -15,11 +15,11 @@ pub trait Files {
     type Window: Window;
 
     /// The next file; None after the last.
-    #[allow(clippy::type_complexity)]
-    fn next_file(
-        &mut self,
-    ) -> Result<Option<(FileName, Self::Window)>, <Self::Window as Window>::Error>;
+    fn next_file(&mut self) -> NextFile<Self::Window>;
 }
+
+/// A file's name and its bytes; None after the last.
+pub type NextFile<W> = Result<Option<(FileName, W)>, <W as Window>::Error>;
 
 /// What a file's name says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::NotaryError;
 use crate::audit::{Hash, MAX_CHECKPOINT_BYTES, TILE_HASHES, Tile, Tree, VerifyingKey};
 use crate::trail::Notes;
-use crate::trail::tiles::{read_tile, tree_of};
+use crate::trail::tiles::read_tile;
 
 /// The folder, and which unfinished tiles are in it.
 pub(super) struct Folder {
@@ -163,7 +163,8 @@ impl Folder {
     /// root was compared.
     pub(super) fn tree_before(&self, size: u64, begins: u64) -> Tree {
         let whole = (size & !0xff).max(begins.saturating_sub(1));
-        let tree = tree_of(whole, |level, index| {
+        let tree = Tree::from_tiles(whole, |tile| {
+            let (level, index) = (tile.level(), tile.index());
             let kept = read_tile(&self.path, level, index);
             let below = level.checked_sub(1).filter(|_| begins == 1);
             // Out of the tiles below where those can be made anew, so that a damaged one is found.

@@ -96,8 +96,8 @@ impl Notarized {
         Ok((second, consistency(&mut reader, first, second).map_err(unproven)?))
     }
 
-    /// A full tile, made anew from the log where its file is missing or too short: files of tiles are
-    /// not synced, and may be lost with the machine.
+    /// A full tile, made anew from the log where its file is missing or too short: the folder is not
+    /// synced, and a name may be lost with the machine.
     fn full_tile(&self, tile: Tile) -> Result<Vec<Hash>, NotaryError> {
         if let Ok(hashes) = self.folder.read_full_tile(tile) {
             return Ok(hashes);
