@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 
+use prost_types::Timestamp;
 use serde::Serialize;
 
 use crate::audit::{Record, RecordItem};
@@ -27,14 +28,11 @@ pub(super) fn line(entry: &Entry, bytes_max: usize) -> String {
     text
 }
 
-/// Microseconds since the Unix epoch as RFC 3339 has them, in UTC.
+/// Microseconds since the Unix epoch as RFC 3339 has them, in UTC, all six digits of the second.
 pub(super) fn rfc3339(unix_us: i64) -> String {
     let (seconds, micros) = (unix_us.div_euclid(1_000_000), unix_us.rem_euclid(1_000_000));
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = date(days);
-    let (hour, minute) = (second.div_euclid(3_600), second.div_euclid(60).rem_euclid(60));
-    let second = second.rem_euclid(60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    let second = Timestamp { seconds, nanos: 0 }.to_string();
+    format!("{}.{micros:06}Z", second.trim_end_matches('Z'))
 }
 
 #[derive(Serialize)]
@@ -222,26 +220,10 @@ fn ascii(json: &str) -> String {
     text
 }
 
-/// The Gregorian date of a day, counted from 1970-01-01. Years begin in March, so that a leap day is
-/// the last of its year; 400 years are 146,097 days.
-fn date(days: i64) -> (i64, i64, i64) {
-    let days = days.saturating_add(719_468);
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let leap = (day / 1_460).saturating_sub(day / 36_524).saturating_add(day / 146_096);
-    let year = day.saturating_sub(leap) / 365;
-    let before = year.saturating_mul(365).saturating_add(year / 4).saturating_sub(year / 100);
-    let day = day.saturating_sub(before);
-    let of_march = day.saturating_mul(5).saturating_add(2) / 153;
-    let begins = of_march.saturating_mul(153).saturating_add(2) / 5;
-    let day = day.saturating_sub(begins).saturating_add(1);
-    let month = of_march.saturating_add(2) % 12;
-    let year = year.saturating_add(era.saturating_mul(400)).saturating_add(i64::from(month < 2));
-    (year, month.saturating_add(1), day)
-}
+type LeaveOut = for<'l, 'a> fn(&'l mut Line<'a>);
 
 /// What is left out, in this order, of a record that is too long.
-#[allow(clippy::type_complexity)]
-const LEFT_OUT: [(&str, for<'l, 'a> fn(&'l mut Line<'a>)); 5] = [
+const LEFT_OUT: [(&str, LeaveOut); 5] = [
     ("item_details", |line| line.item_details.clear()),
     ("encryption_context", |line| line.encryption_context.clear()),
     ("detail", |line| line.detail = ""),

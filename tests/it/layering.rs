@@ -68,8 +68,8 @@ const ROWS: &[Row] = &[
     row_of(
         "sinks",
         Floor(4),
-        "base64 bytes hex http http_body_util hyper hyper_util opentelemetry_proto prost rand \
-         rustls rustls_pki_types serde serde_json socket2 thiserror tokio tokio_rustls tracing",
+        "base64 bytes hex http http_body_util hyper hyper_util opentelemetry_proto prost \
+         prost_types rand rustls rustls_pki_types serde serde_json socket2 thiserror tokio tokio_rustls tracing",
     ),
     row_of(
         "service",
