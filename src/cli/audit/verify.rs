@@ -4,9 +4,8 @@
 //! Online, a checkpoint is believed when the pinned key signed it, the last checkpoint that was seen
 //! here is its beginning, and each record of the tenant's own is in it. The server is believed nowhere.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bulla_client::{Client, kms};
@@ -19,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::cli::Session;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::json::Json;
+use crate::cli::output_file::Unfinished;
 use crate::cli::table::record;
 
 use super::{line, page, receipts};
@@ -309,15 +309,10 @@ fn read_seen(path: &Path, key: &VerifyingKey) -> Result<Option<SignedCheckpoint>
 }
 
 fn write_seen(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fresh = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    options.create(true).write(true).truncate(true).mode(0o600);
-    let written = options.open(&fresh).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_data()?;
-        fs::rename(&fresh, path)
-    });
-    written.map_err(|error| Failure::midway(&format!("cannot write {}", path.display()), &error))
+    let mut file = Unfinished::create(path, true)?;
+    file.write_all(bytes)
+        .map_err(|error| Failure::midway(&format!("cannot write {}", path.display()), &error))?;
+    file.finish()
 }
 
 pub(super) fn bad(what: String) -> Failure {
