@@ -14,7 +14,7 @@ pub struct PlaceCounts {
     sent: AtomicU64,
     failures: AtomicU64,
     rejected: AtomicU64,
-    waiting_since_ms: AtomicU64,
+    waits_ms: AtomicU64,
 }
 
 // === impl PlaceCounts ===
@@ -53,7 +53,7 @@ impl PlaceCounts {
 
     /// How long what it does not have yet has waited.
     pub fn waits_ms(&self, waits_ms: u64) {
-        self.waiting_since_ms.store(waits_ms, Ordering::Relaxed);
+        self.waits_ms.store(waits_ms, Ordering::Relaxed);
     }
 
     pub(super) fn is_up(&self) -> u64 {
@@ -77,7 +77,7 @@ impl PlaceCounts {
     }
 
     pub(super) fn waited_ms(&self) -> u64 {
-        read(&self.waiting_since_ms)
+        read(&self.waits_ms)
     }
 }
 

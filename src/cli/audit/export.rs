@@ -39,6 +39,7 @@ pub struct ExportArguments {
 }
 
 /// The form of an export.
+// The variants have no documentation of their own, so that the help stays short.
 #[allow(missing_docs)]
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ExportFormat {
