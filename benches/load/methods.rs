@@ -98,12 +98,12 @@ pub(crate) async fn prepare(
     let (alone, many) = (generate.unrecorded(), batch.unrecorded());
     let compared = vec![
         Method { name: "GenerateDataKey", call: generate, data_keys: 1 },
-        Method { name: "  without a record", call: alone, data_keys: 1 },
         Method { name: "Decrypt", call: decrypt, data_keys: 1 },
         Method { name: "ReEncrypt", call: re_encrypt, data_keys: 1 },
         Method { name: "GenerateDataKeys(100)", call: batch, data_keys: BATCH },
-        Method { name: "  without a record", call: many, data_keys: BATCH },
         Method { name: "ReEncryptStream", call: stream, data_keys: MOVED_TOGETHER },
+        Method { name: "  one, no record", call: alone, data_keys: 1 },
+        Method { name: "  (100), no record", call: many, data_keys: BATCH },
     ];
     Ok(Methods { echo, compared })
 }
